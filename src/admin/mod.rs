@@ -1,0 +1,1 @@
+//! Four-letter words, answered from published status and metrics.

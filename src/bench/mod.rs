@@ -1,0 +1,1 @@
+//! `zkore bench`: the load generator.

@@ -1,0 +1,1 @@
+//! `zkore cli`: the commands of zkCli.

@@ -1,0 +1,1 @@
+//! zoo.cfg, properties and overrides, parsed into one validated structure.

@@ -1,0 +1,1 @@
+//! The jute codec and the records of the ZooKeeper protocol.

@@ -1,0 +1,1 @@
+//! `zkore start`, `stop`, `restart`, `status`: what zkServer.sh does.

@@ -1,0 +1,31 @@
+//! zkore: the ZooKeeper service as a thread-per-core storage engine.
+//!
+//! ARCHITECTURE.md describes the whole; each module states its own contract. Modules are listed
+//! here from the vocabulary upwards: a module uses only those above it.
+
+pub mod types;
+
+pub mod config;
+pub mod io;
+pub mod jute;
+pub mod metrics;
+
+pub mod auth;
+pub mod prep;
+pub mod session;
+pub mod tree;
+pub mod watch;
+
+pub mod sequencer;
+pub mod shard;
+
+pub mod snapshot;
+pub mod wal;
+
+pub mod admin;
+pub mod bench;
+pub mod cli;
+pub mod client;
+pub mod launch;
+pub mod rt;
+pub mod server;

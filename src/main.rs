@@ -1,0 +1,3 @@
+//! The `zkore` binary: dispatches its subcommands.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Counters and histograms under the names that Apache ZooKeeper uses.

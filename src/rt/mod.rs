@@ -1,0 +1,1 @@
+//! The runtime: executors, pinning, mailboxes, files and sockets.

@@ -1,0 +1,1 @@
+//! Orders writes: prepares, assigns zxids, pipelines the log, publishes what is durable.

@@ -1,0 +1,1 @@
+//! The composition root: per-core loops and recovery at start.

@@ -1,0 +1,1 @@
+//! One core's clients: framing, request order, limits and local reads.

@@ -1,0 +1,1 @@
+//! Writes a view of the tree to disk and loads it back.

@@ -1,0 +1,32 @@
+//! Every bound in one place, tied together by constant assertions.
+
+/// Default of `jute.maxbuffer` on a server, in bytes: the largest request accepted.
+pub const JUTE_MAX_BUFFER_DEFAULT: usize = 0xf_ffff;
+
+/// What a record may exceed `jute.maxbuffer` by when it is read back from a log or packet, in
+/// bytes (Apache's `zookeeper.jute.maxbuffer.extrasize`).
+pub const JUTE_EXTRA_SIZE_DEFAULT: usize = 1024;
+
+/// Requests taken in and not yet answered, over all clients (`globalOutstandingLimit`).
+pub const GLOBAL_OUTSTANDING_DEFAULT: usize = 1000;
+
+/// Writes that one shard may have on the way to the sequencer.
+pub const SHARD_RING_LEN: usize = 4096;
+
+/// Requests of one connection that are read and not yet answered; past it the shard stops reading
+/// the socket.
+pub const CONNECTION_PIPELINE_MAX: usize = 1024;
+
+/// Bytes waiting to be sent to one connection before the shard stops serving its requests.
+pub const CONNECTION_SEND_SOFT_MAX: usize = 4 << 20;
+
+/// Bytes waiting to be sent to one connection before it is cut off: only notifications can pile
+/// up past the soft bound.
+pub const CONNECTION_SEND_HARD_MAX: usize = 64 << 20;
+
+/// Published batches that a shard may lag behind before the sequencer stops taking writes.
+pub const PUBLISH_RING_LEN: usize = 1024;
+
+const _: () = assert!(CONNECTION_SEND_SOFT_MAX < CONNECTION_SEND_HARD_MAX);
+const _: () = assert!(CONNECTION_SEND_SOFT_MAX > JUTE_MAX_BUFFER_DEFAULT);
+const _: () = assert!(SHARD_RING_LEN >= CONNECTION_PIPELINE_MAX);

@@ -1,0 +1,1 @@
+//! The watches registered with one shard.
