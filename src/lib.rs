@@ -11,6 +11,7 @@ pub mod jute;
 pub mod metrics;
 
 pub mod auth;
+pub mod exchange;
 pub mod prep;
 pub mod session;
 pub mod tree;

@@ -1,1 +1,150 @@
 //! The multi-version znode tree: one writer, many views.
+//!
+//! The writer ([`Tree`]) stamps each change with its zxid. A [`View`] is the tree as of one zxid;
+//! each shard and each running snapshot holds one. Views are read on other threads while the
+//! writer goes on, without locks. A version is freed once no view holds an older zxid than the one
+//! that superseded it.
+
+mod change;
+
+pub use change::{AclList, Applied, Change, ChangeKind, Outcome};
+
+use crate::jute::data::{Acl, Stat};
+use crate::jute::txn::{Txn, TxnHeader};
+use crate::types::{SessionId, Zxid};
+
+/// What the tree must know of the configuration.
+#[derive(Clone, Debug)]
+pub struct TreeConfig {
+    /// Whether TTL nodes are told apart from ephemerals (`zookeeper.extendedTypesEnabled`).
+    pub extended_types: bool,
+    /// Whether the digest of the tree is kept (`zookeeper.digest.enabled`, default true).
+    pub digest_enabled: bool,
+}
+
+/// The writer's side of the tree.
+pub struct Tree {}
+
+/// The tree as of one zxid, readable on any thread.
+///
+/// A view pins its zxid: nothing that it can see is freed until it advances or is dropped.
+pub struct View {}
+
+/// A node as some version of the tree has it.
+#[derive(Clone, Copy)]
+pub struct NodeRef<'a> {
+    _life: std::marker::PhantomData<&'a ()>,
+}
+
+impl Tree {
+    /// A tree with the root, `/zookeeper`, `/zookeeper/quota` and `/zookeeper/config`.
+    pub fn new(_config: TreeConfig) -> Tree {
+        todo!()
+    }
+
+    /// The zxid of the newest change.
+    pub fn tip_zxid(&self) -> Zxid {
+        todo!()
+    }
+
+    /// Applies a transaction at the tip. Transactions come in zxid order; one that cannot be
+    /// applied (its node is not there) gives `Outcome::Failed`, as replaying over a fuzzy snapshot
+    /// of Apache's does (Apache's `DataTree.processTxn`).
+    pub fn apply(&mut self, _header: &TxnHeader, _txn: &Txn<'_>) -> Applied {
+        todo!()
+    }
+
+    /// The newest version of a node, committed or not.
+    pub fn node(&self, _path: &str) -> Option<NodeRef<'_>> {
+        todo!()
+    }
+
+    /// Paths of a session's ephemerals at the tip, sorted.
+    pub fn ephemerals(&self, _session: SessionId) -> Vec<String> {
+        todo!()
+    }
+
+    /// The digest of the tree at the tip (Apache's digest version 2); 0 where it is not kept.
+    pub fn digest(&self) -> u64 {
+        todo!()
+    }
+
+    /// A view of the tree as of `zxid`, which must not be older than the oldest live view's.
+    pub fn view(&self, _zxid: Zxid) -> View {
+        todo!()
+    }
+
+    /// Frees at most `most` superseded versions that no view can see any more; returns how many.
+    pub fn reclaim(&mut self, _most: usize) -> usize {
+        todo!()
+    }
+}
+
+impl View {
+    /// The zxid that this view shows.
+    pub fn zxid(&self) -> Zxid {
+        todo!()
+    }
+
+    /// Moves the view forward. `zxid` must have been applied by the writer already.
+    pub fn advance(&mut self, _zxid: Zxid) {
+        todo!()
+    }
+
+    /// A node as of this view's zxid.
+    pub fn node(&self, _path: &str) -> Option<NodeRef<'_>> {
+        todo!()
+    }
+
+    /// A node as of `zxid`, which is this view's or a newer one that the writer has applied.
+    pub fn node_at(&self, _path: &str, _zxid: Zxid) -> Option<NodeRef<'_>> {
+        todo!()
+    }
+
+    /// Paths of a session's ephemerals, sorted, as of `zxid`.
+    pub fn ephemerals_at(&self, _session: SessionId, _zxid: Zxid) -> Vec<String> {
+        todo!()
+    }
+
+    /// How many descendants a node has, as of `zxid` (`getAllChildrenNumber`; the node itself is
+    /// not counted, as in Apache's `DataTree.getAllChildrenNumber`).
+    pub fn descendants_at(&self, _path: &str, _zxid: Zxid) -> usize {
+        todo!()
+    }
+
+    /// Visits every node, parents before children.
+    pub fn for_each(&self, _visit: &mut dyn FnMut(&str, NodeRef<'_>)) {
+        todo!()
+    }
+}
+
+impl<'a> NodeRef<'a> {
+    /// The data; `None` where the node was created with a null.
+    pub fn data(&self) -> Option<&'a [u8]> {
+        todo!()
+    }
+
+    /// The Stat, as a client is told it.
+    pub fn stat(&self) -> Stat {
+        todo!()
+    }
+
+    /// The ACL.
+    pub fn acl(&self) -> &'a AclList {
+        todo!()
+    }
+
+    /// Visits the names of the children, in no order.
+    pub fn for_each_child(&self, _visit: &mut dyn FnMut(&'a str)) {
+        todo!()
+    }
+}
+
+/// An entry that allows everything to everybody (Apache's `Ids.OPEN_ACL_UNSAFE`).
+pub fn open_acl() -> Acl {
+    Acl {
+        perms: crate::types::perms::ALL,
+        scheme: "world".into(),
+        id: "anyone".into(),
+    }
+}
