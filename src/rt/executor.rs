@@ -1,0 +1,76 @@
+//! One glommio executor on a thread of its own.
+
+use std::future::Future;
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use glommio::{LocalExecutorBuilder, Placement};
+
+use super::cpu;
+
+/// Bytes that an executor's rings pin at most: small, so that an ordinary user's memlock limit
+/// (8 MiB) is enough for several shards.
+const IO_MEMORY_BYTES: usize = 1 << 20;
+
+/// How long a task may run before others are looked at. glommio's default of 100 ms would delay
+/// messages from other threads by as much.
+const PREEMPT_TIMER: Duration = Duration::from_millis(1);
+
+/// How an executor is set up.
+#[derive(Clone, Debug)]
+pub struct ExecutorConfig {
+    /// The thread's name.
+    pub name: String,
+    /// The processor to pin it to.
+    pub cpu: Option<usize>,
+    /// How long to spin before it sleeps; a setting for machines with processors to spare.
+    pub spin: Option<Duration>,
+}
+
+/// Runs the future that `start` makes on a new executor, on a new thread, to its end.
+pub fn spawn<F, Fut>(
+    config: ExecutorConfig,
+    start: F,
+) -> io::Result<thread::JoinHandle<io::Result<()>>>
+where
+    F: FnOnce() -> Fut + Send + 'static,
+    Fut: Future<Output = io::Result<()>> + 'static,
+{
+    thread::Builder::new()
+        .name(config.name.clone())
+        .spawn(move || {
+            if let Some(cpu) = config.cpu {
+                // Not fatal: an unpinned shard is slower, not wrong.
+                if let Err(error) = cpu::pin(cpu) {
+                    tracing::warn!(cpu, %error, "cannot pin a shard to its processor");
+                }
+            }
+            let mut builder = LocalExecutorBuilder::new(Placement::Unbound)
+                .name(&config.name)
+                .io_memory(IO_MEMORY_BYTES)
+                .preempt_timer(PREEMPT_TIMER);
+            if let Some(spin) = config.spin {
+                builder = builder.spin_before_park(spin);
+            }
+            let executor = builder
+                .make()
+                .map_err(|error| io::Error::other(error.to_string()))?;
+            executor.run(async move { start().await })
+        })
+}
+
+/// Runs a future beside the others of this executor. It ends with the executor at the latest.
+pub fn spawn_local(future: impl Future<Output = ()> + 'static) {
+    glommio::spawn_local(future).detach();
+}
+
+/// Waits.
+pub async fn sleep(duration: Duration) {
+    glommio::timer::sleep(duration).await;
+}
+
+/// Lets the other tasks and the ring of this executor have a turn.
+pub async fn yield_now() {
+    futures_lite::future::yield_now().await;
+}

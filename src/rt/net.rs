@@ -1,0 +1,176 @@
+//! Sockets of an executor.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
+use std::pin::Pin;
+use std::task::Poll;
+
+use futures_lite::{AsyncRead, AsyncWrite};
+use glommio::net::{TcpListener, TcpStream};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+/// A socket that listens, not yet bound to an executor: it may be sent to its thread.
+pub struct UnboundListener {
+    socket: Socket,
+}
+
+/// Makes one listening socket for each of `count` shards on the same address; the kernel spreads
+/// connections over them. Port 0 takes a free one, the same for all.
+///
+/// Sockets that share a port would also share it with a second server of the same user without
+/// any error, so the port is first taken the ordinary way.
+pub fn listen(address: SocketAddr, backlog: i32, count: usize) -> io::Result<Vec<UnboundListener>> {
+    let probe = socket(address)?;
+    probe.bind(&address.into())?;
+    let taken = probe
+        .local_addr()?
+        .as_socket()
+        .ok_or_else(|| io::Error::other("the socket has no internet address"))?;
+    probe.listen(1)?;
+    drop(probe);
+    (0..count)
+        .map(|_| {
+            let socket = socket(taken)?;
+            socket.set_reuse_port(true)?;
+            socket.bind(&taken.into())?;
+            socket.listen(backlog)?;
+            Ok(UnboundListener { socket })
+        })
+        .collect()
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // As Java does: the wildcard of IPv6 takes IPv4 clients too.
+        socket.set_only_v6(false)?;
+    }
+    Ok(socket)
+}
+
+impl UnboundListener {
+    /// The address with its real port.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket
+            .local_addr()?
+            .as_socket()
+            .ok_or_else(|| io::Error::other("the socket has no internet address"))
+    }
+
+    /// Binds the socket to the executor that this is called on.
+    pub fn bind(self) -> Listener {
+        // SAFETY: the descriptor is a listening stream socket that the listener alone owns from
+        // here.
+        Listener {
+            listener: unsafe { TcpListener::from_raw_fd(self.socket.into_raw_fd()) },
+        }
+    }
+}
+
+/// A listening socket of an executor.
+pub struct Listener {
+    listener: TcpListener,
+}
+
+impl Listener {
+    /// Waits for a connection.
+    pub async fn accept(&self) -> io::Result<Connection> {
+        let stream = self.listener.accept().await.map_err(io::Error::from)?;
+        // Small replies must not wait for the peer's acknowledgement of the one before.
+        stream.set_nodelay(true).map_err(io::Error::from)?;
+        let socket = SockRef::from(&Descriptor(stream.as_raw_fd())).peer_addr()?;
+        let peer = socket
+            .as_socket()
+            .ok_or_else(|| io::Error::other("a peer without an address"))?;
+        Ok(Connection {
+            stream: RefCell::new(stream),
+            peer,
+            shut: Cell::new(false),
+        })
+    }
+}
+
+/// A connection. One task reads while others write: no borrow is held while a task waits.
+pub struct Connection {
+    stream: RefCell<TcpStream>,
+    peer: SocketAddr,
+    shut: Cell<bool>,
+}
+
+impl Connection {
+    /// The address of the peer.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Waits for bytes and hands them to `take` out of `buffer`, which all connections of a shard
+    /// share; 0 bytes mean that the peer has closed.
+    pub async fn read(
+        &self,
+        buffer: &RefCell<Vec<u8>>,
+        take: impl FnOnce(&[u8]),
+    ) -> io::Result<usize> {
+        let mut take = Some(take);
+        poll_fn(move |context| {
+            let mut buffer = buffer.borrow_mut();
+            let mut stream = self.stream.borrow_mut();
+            match Pin::new(&mut *stream).poll_read(context, &mut buffer) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Ok(count)) => {
+                    drop(stream);
+                    if let Some(take) = take.take() {
+                        take(&buffer[..count]);
+                    }
+                    Poll::Ready(Ok(count))
+                }
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            }
+        })
+        .await
+    }
+
+    /// Sends what the socket takes at once; 0 where it takes nothing now.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let stream = self.stream.borrow();
+        match SockRef::from(&Descriptor(stream.as_raw_fd())).send_with_flags(bytes, SEND_FLAGS) {
+            Ok(count) => Ok(count),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends a part of `bytes`, waiting until the socket takes any.
+    pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        poll_fn(|context| Pin::new(&mut *self.stream.borrow_mut()).poll_write(context, bytes)).await
+    }
+
+    /// Ends both directions, so that the task that reads sees the end.
+    pub fn shut(&self) {
+        if !self.shut.replace(true) {
+            let stream = self.stream.borrow();
+            // An error means that the peer was faster.
+            let _ =
+                SockRef::from(&Descriptor(stream.as_raw_fd())).shutdown(std::net::Shutdown::Both);
+        }
+    }
+}
+
+const SEND_FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+
+/// A descriptor that is borrowed for the length of one call on its socket.
+struct Descriptor(std::os::fd::RawFd);
+
+impl std::os::fd::AsFd for Descriptor {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        // SAFETY: made from a stream that is borrowed for as long as the descriptor is used.
+        unsafe { std::os::fd::BorrowedFd::borrow_raw(self.0) }
+    }
+}

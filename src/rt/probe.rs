@@ -1,0 +1,65 @@
+//! What the machine must offer, checked before anything starts.
+
+use std::io;
+
+use io_uring::IoUring;
+
+/// Why the machine cannot run the server.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// The kernel or a sandbox refuses io_uring.
+    #[error(
+        "the kernel refuses io_uring ({0}); zkore needs Linux 5.11 or newer with \
+         kernel.io_uring_disabled=0 (sysctl), and in a container a seccomp profile that allows \
+         io_uring_setup, io_uring_enter and io_uring_register"
+    )]
+    IoUringRefused(io::Error),
+    /// Too few file descriptors are allowed.
+    #[error(
+        "only {allowed} file descriptors are allowed and {wanted} are needed; raise the limit \
+         (ulimit -n {wanted}, or LimitNOFILE={wanted} in the service's unit)"
+    )]
+    TooFewFiles {
+        /// The hard limit.
+        allowed: u64,
+        /// What the server needs at least.
+        wanted: u64,
+    },
+}
+
+/// Checks that a ring can be made.
+pub fn io_uring() -> Result<(), ProbeError> {
+    IoUring::new(8)
+        .map(drop)
+        .map_err(ProbeError::IoUringRefused)
+}
+
+/// Raises the soft limit of file descriptors to the hard one and checks that it is `wanted` at
+/// least. Returns the limit.
+pub fn file_descriptors(wanted: u64) -> Result<u64, ProbeError> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the pointer is to a live local.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
+        return Ok(wanted);
+    }
+    if limit.rlim_cur < limit.rlim_max {
+        let raised = libc::rlimit {
+            rlim_cur: limit.rlim_max,
+            rlim_max: limit.rlim_max,
+        };
+        // SAFETY: the pointer is to a live local.
+        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raised) } == 0 {
+            limit = raised;
+        }
+    }
+    if limit.rlim_cur < wanted {
+        return Err(ProbeError::TooFewFiles {
+            allowed: limit.rlim_cur,
+            wanted,
+        });
+    }
+    Ok(limit.rlim_cur)
+}
