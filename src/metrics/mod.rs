@@ -1,1 +1,5 @@
-//! Counters and histograms under the names that Apache ZooKeeper uses.
+//! Counters and summaries under Apache's names.
+
+/// What one shard counts.
+#[derive(Debug, Default)]
+pub struct ShardMetrics {}
