@@ -24,8 +24,9 @@ impl Doorbell {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: the descriptor is new and ours alone.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         Ok(Doorbell {
-            fd: unsafe { OwnedFd::from_raw_fd(fd) },
+            fd,
             sleeping: AtomicBool::new(false),
         })
     }

@@ -67,11 +67,10 @@ impl UnboundListener {
 
     /// Binds the socket to the executor that this is called on.
     pub fn bind(self) -> Listener {
-        // SAFETY: the descriptor is a listening stream socket that the listener alone owns from
-        // here.
-        Listener {
-            listener: unsafe { TcpListener::from_raw_fd(self.socket.into_raw_fd()) },
-        }
+        let descriptor = self.socket.into_raw_fd();
+        // SAFETY: the descriptor is a listening stream socket that the listener alone owns.
+        let listener = unsafe { TcpListener::from_raw_fd(descriptor) };
+        Listener { listener }
     }
 }
 
