@@ -1,5 +1,7 @@
 //! Reading and writing the primitive types.
 
+use std::borrow::Cow;
+
 /// Why bytes are not the record they should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JuteError {
@@ -149,6 +151,17 @@ impl<'a> Record<'a> for String {
 
     fn decode(from: &mut Decoder<'a>) -> Result<String, JuteError> {
         <&str>::decode(from).map(str::to_owned)
+    }
+}
+
+/// A string that is either borrowed from the bytes read or made by the server.
+impl<'a> Record<'a> for Cow<'a, str> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.as_ref().encode(out);
+    }
+
+    fn decode(from: &mut Decoder<'a>) -> Result<Cow<'a, str>, JuteError> {
+        <&str>::decode(from).map(Cow::Borrowed)
     }
 }
 

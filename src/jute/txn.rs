@@ -2,6 +2,8 @@
 
 #![allow(missing_docs, reason = "the fields are those of the schema")]
 
+use std::borrow::Cow;
+
 use super::data::Acl;
 use super::{Decoder, JuteError, Record, op, record};
 
@@ -35,9 +37,10 @@ record! {
 }
 
 record! {
-    /// Creates a node. A `parent_cversion` of −1 asks the tree to count.
+    /// Creates a node. A `parent_cversion` of −1 asks the tree to count. The path is owned where the
+    /// server has appended a sequence number to it.
     CreateTxn<'a> {
-        path: &'a str,
+        path: Cow<'a, str>,
         data: Option<&'a [u8]>,
         acl: Vec<Acl>,
         ephemeral: bool,
@@ -48,7 +51,7 @@ record! {
 record! {
     /// Creates a node with a time to live.
     CreateTtlTxn<'a> {
-        path: &'a str,
+        path: Cow<'a, str>,
         data: Option<&'a [u8]>,
         acl: Vec<Acl>,
         parent_cversion: i32,
@@ -59,7 +62,7 @@ record! {
 record! {
     /// Creates a container.
     CreateContainerTxn<'a> {
-        path: &'a str,
+        path: Cow<'a, str>,
         data: Option<&'a [u8]>,
         acl: Vec<Acl>,
         parent_cversion: i32,
@@ -109,7 +112,7 @@ record! {
 record! {
     /// Closes a session and deletes its ephemerals.
     CloseSessionTxn<'a> {
-        paths_to_delete: Vec<&'a str>,
+        paths_to_delete: Vec<Cow<'a, str>>,
     }
 }
 
@@ -285,7 +288,7 @@ mod tests {
     fn transactions_survive_a_round_trip() {
         let create = Txn::Create {
             txn: CreateTxn {
-                path: "/a",
+                path: "/a".into(),
                 data: Some(b"x"),
                 acl: vec![Acl {
                     perms: 31,
@@ -310,7 +313,7 @@ mod tests {
             Txn::Error(ErrorTxn { err: -2 }),
         ]);
         let close = Txn::CloseSession(Some(CloseSessionTxn {
-            paths_to_delete: vec!["/a", "/b"],
+            paths_to_delete: vec!["/a".into(), "/b".into()],
         }));
         for txn in [create, multi, close] {
             let header = TxnHeader {
