@@ -1,8 +1,26 @@
 //! zoo.cfg, properties and overrides, parsed into one validated structure.
+//!
+//! [`Sources`] says where settings come from and which of them count, [`Config::load`] checks
+//! them, [`keys::groups`] lists every key with what is done with it.
 
+mod draft;
+mod error;
+pub mod keys;
+mod load;
+pub mod properties;
+mod servers;
 mod settings;
+mod sources;
+mod values;
 
+#[cfg(test)]
+mod load_tests;
+#[cfg(test)]
+mod readme_tests;
+
+pub use error::{ConfigError, Origin, Severity, Warning};
 pub use settings::{
     CLIENT_PORT_DEFAULT, Config, DigestAlgorithm, LogFormat, PURGE_INTERVAL_UNIT_MS,
     SNAP_RETAIN_COUNT_MIN, TICK_TIME_MS_DEFAULT,
 };
+pub use sources::{ConfigFile, Sources};
