@@ -17,11 +17,21 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("session", &["types", "jute", "exchange"]),
     ("watch", &["types", "jute", "tree", "auth", "exchange"]),
     ("exchange", &["types", "jute", "auth", "tree"]),
-    ("prep", &["types", "jute", "auth", "tree", "session", "exchange"]),
-    ("sequencer", &["types", "jute", "auth", "tree", "session", "prep", "exchange", "metrics"]),
+    (
+        "prep",
+        &["types", "jute", "auth", "tree", "session", "exchange"],
+    ),
+    (
+        "sequencer",
+        &[
+            "types", "jute", "auth", "tree", "session", "prep", "exchange", "metrics",
+        ],
+    ),
     (
         "shard",
-        &["types", "jute", "auth", "tree", "session", "watch", "exchange", "metrics", "admin"],
+        &[
+            "types", "jute", "auth", "tree", "session", "watch", "exchange", "metrics", "admin",
+        ],
     ),
     ("wal", &["types", "jute", "io"]),
     ("snapshot", &["types", "jute", "io", "tree"]),
@@ -45,7 +55,12 @@ fn modules_use_only_lower_layers() {
     let mut offences = Vec::new();
     for (module, path, text) in module_files() {
         let Some(allowed) = allowed.get(module.as_str()) else {
-            assert_eq!(module, "server", "{}: say in LAYERS what {module} uses", path.display());
+            assert_eq!(
+                module,
+                "server",
+                "{}: say in LAYERS what {module} uses",
+                path.display()
+            );
             continue;
         };
         for (number, line) in text.lines().enumerate() {
@@ -57,7 +72,11 @@ fn modules_use_only_lower_layers() {
             }
         }
     }
-    assert!(offences.is_empty(), "a layer is crossed:\n{}", offences.join("\n"));
+    assert!(
+        offences.is_empty(),
+        "a layer is crossed:\n{}",
+        offences.join("\n")
+    );
 }
 
 #[test]
@@ -98,9 +117,15 @@ fn files_stay_short_and_finished() {
 fn module_files() -> Vec<(String, PathBuf, String)> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
-    for folder in fs::read_dir(&source).expect("src is there").map(|entry| entry.expect("readable")) {
+    for folder in fs::read_dir(&source)
+        .expect("src is there")
+        .map(|entry| entry.expect("readable"))
+    {
         if folder.path().is_dir() {
-            let module = folder.file_name().into_string().expect("module names are ASCII");
+            let module = folder
+                .file_name()
+                .into_string()
+                .expect("module names are ASCII");
             collect(&module, &folder.path(), &mut files);
         }
     }
@@ -109,7 +134,10 @@ fn module_files() -> Vec<(String, PathBuf, String)> {
 }
 
 fn collect(module: &str, folder: &Path, files: &mut Vec<(String, PathBuf, String)>) {
-    for entry in fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable")) {
+    for entry in fs::read_dir(folder)
+        .expect("readable")
+        .map(|entry| entry.expect("readable"))
+    {
         let path = entry.path();
         if path.is_dir() {
             collect(module, &path, files);
@@ -126,7 +154,9 @@ fn crate_paths(code: &str) -> Vec<&str> {
         .filter(|(at, _)| !code[..*at].ends_with('$'))
         .map(|(at, name)| {
             let rest = &code[at + name.len()..];
-            let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(rest.len());
+            let end = rest
+                .find(|c: char| !c.is_ascii_lowercase() && c != '_')
+                .unwrap_or(rest.len());
             &rest[..end]
         })
         .filter(|name| !name.is_empty())

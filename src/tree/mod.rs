@@ -9,7 +9,9 @@ mod change;
 
 pub use change::{AclList, Applied, Change, ChangeKind, Outcome};
 
-use crate::jute::data::{Acl, Stat};
+use std::sync::Arc;
+
+use crate::jute::data::{Acl, Stat, StatPersisted};
 use crate::jute::txn::{Txn, TxnHeader};
 use crate::types::{SessionId, Zxid};
 
@@ -24,6 +26,62 @@ pub struct TreeConfig {
 
 /// The writer's side of the tree.
 pub struct Tree {}
+
+/// Figures that any thread may read: [`Tree::stats`].
+#[derive(Debug, Default)]
+pub struct TreeStats {}
+
+/// Builds a tree from what a snapshot holds.
+pub struct TreeLoader {}
+
+/// Why a tree could not be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TreeError {
+    /// A node came before its parent, or without one.
+    #[error("node {0} has no parent")]
+    NoParent(String),
+    /// A node came twice.
+    #[error("node {0} occurs twice")]
+    Duplicate(String),
+    /// No root came.
+    #[error("the root is missing")]
+    NoRoot,
+    /// The digest of what came is not the one that was recorded.
+    #[error("the digest is {actual:#x}, recorded was {expected:#x}")]
+    DigestMismatch {
+        /// Of the nodes that came.
+        actual: u64,
+        /// As recorded.
+        expected: u64,
+    },
+    /// Versions above this zxid cannot be dropped any more: the older ones are freed.
+    #[error("versions above {0} can no longer be dropped")]
+    RollbackTooLate(Zxid),
+}
+
+impl TreeLoader {
+    /// A loader that has no nodes yet.
+    pub fn new(_config: TreeConfig) -> TreeLoader {
+        todo!()
+    }
+
+    /// Adds a node; its parent must have been added. The root's path is `/` or, as in a snapshot of
+    /// Apache's, empty.
+    pub fn add(
+        &mut self,
+        _path: &str,
+        _stat: &StatPersisted,
+        _data: Option<&[u8]>,
+        _acl: &[Acl],
+    ) -> Result<(), TreeError> {
+        todo!()
+    }
+
+    /// The tree as of `zxid`. Checks the digest, where one was recorded and digests are kept.
+    pub fn finish(self, _zxid: Zxid, _digest: Option<u64>) -> Result<Tree, TreeError> {
+        todo!()
+    }
+}
 
 /// The tree as of one zxid, readable on any thread.
 ///
@@ -71,6 +129,33 @@ impl Tree {
 
     /// A view of the tree as of `zxid`, which must not be older than the oldest live view's.
     pub fn view(&self, _zxid: Zxid) -> View {
+        todo!()
+    }
+
+    /// The digest of the tree as of `zxid`, which the oldest live view must not have passed.
+    pub fn digest_at(&self, _zxid: Zxid) -> u64 {
+        todo!()
+    }
+
+    /// Figures that any thread may read.
+    pub fn stats(&self) -> Arc<TreeStats> {
+        todo!()
+    }
+
+    /// The nearest node at or above `path` that has a quota (Apache's `getMaxPrefixWithQuota`).
+    pub fn quota_prefix(&self, _path: &str) -> Option<String> {
+        todo!()
+    }
+
+    /// Containers and TTL nodes that may go: those that are empty and were used or are past their
+    /// time, sorted (Apache's `ContainerManager.getCandidates`). `max_never_used_ms` 0 keeps
+    /// containers that never had a child.
+    pub fn reap_candidates(&self, _now_ms: i64, _max_never_used_ms: i64) -> Vec<String> {
+        todo!()
+    }
+
+    /// Drops every change above `zxid`, which no view may have seen.
+    pub fn rollback_above(&mut self, _zxid: Zxid) -> Result<(), TreeError> {
         todo!()
     }
 
@@ -131,6 +216,36 @@ impl<'a> NodeRef<'a> {
 
     /// The ACL.
     pub fn acl(&self) -> &'a AclList {
+        todo!()
+    }
+
+    /// The path.
+    pub fn path(&self) -> &'a str {
+        todo!()
+    }
+
+    /// What a snapshot keeps of the Stat: the raw owner, and the raw counter of created children.
+    pub fn persisted(&self) -> StatPersisted {
+        todo!()
+    }
+
+    /// The owner as stored: a session, or the mark of a container or TTL node, or 0.
+    pub fn ephemeral_owner(&self) -> i64 {
+        todo!()
+    }
+
+    /// How many children there are.
+    pub fn num_children(&self) -> i32 {
+        todo!()
+    }
+
+    /// The counter that names sequential children: how many children were ever created.
+    pub fn child_counter(&self) -> i32 {
+        todo!()
+    }
+
+    /// What the node adds to the tree's digest; the digest is the wrapping sum over all nodes.
+    pub fn digest(&self) -> u64 {
         todo!()
     }
 
