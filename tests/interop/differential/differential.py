@@ -1,0 +1,155 @@
+"""Compares two ZooKeeper servers: the same requests, the same answers.
+
+    differential.py --left host:port --right host:port [--suite NAME] [--seeds N] [--first N]
+
+Prints each mismatch with its seed, a shrunk plan and both answers; ends with status 1 if any.
+"""
+
+import argparse
+import itertools
+import sys
+import threading
+import time
+
+import gen
+import runner
+import scripts
+
+ROOTS = itertools.count(1)
+
+
+def both(left, right, steps):
+    """Runs `steps` on both servers at once; returns both traces."""
+    root = f"/p{next(ROOTS):06d}"
+    traces = {}
+    errors = {}
+
+    def one(side, address):
+        try:
+            traces[side] = runner.record(address, root, steps)
+        except Exception as e:
+            errors[side] = e
+
+    threads = [threading.Thread(target=one, args=a) for a in (("left", left), ("right", right))]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    if errors:
+        for side, e in errors.items():
+            print(f"the {side} server failed: {type(e).__name__}: {e}")
+        raise next(iter(errors.values()))
+    return traces["left"], traces["right"]
+
+
+def first_difference(a, b):
+    for i, (x, y) in enumerate(zip(a, b)):
+        if x != y:
+            return i
+    return None
+
+
+def shrink(left, right, steps, deadline):
+    """Drops steps, large pieces first, while the servers still disagree."""
+    a, b = both(left, right, steps)
+    at = first_difference(a, b)
+    if at is None:
+        return None
+    best = (steps[:at + 1], a, b)
+    size = max(1, len(best[0]) // 2)
+    while size >= 1:
+        i = 0
+        while i < len(best[0]) - 1 and time.monotonic() < deadline:
+            fewer = best[0][:i] + best[0][i + size:]
+            if not fewer:
+                break
+            a, b = both(left, right, fewer)
+            at = first_difference(a, b)
+            if at is not None:
+                best = (fewer[:at + 1], a, b)
+            else:
+                i += size
+        size //= 2
+    return best
+
+
+def show(step):
+    step = dict(step)
+    kind, s = step.pop("kind"), step.pop("s", "")
+    rest = " ".join(f"{k}={v!r}" for k, v in step.items())
+    text = f"{s} {kind} {rest}"
+    return text if len(text) < 1500 else text[:1500] + "…"
+
+
+def report(name, best):
+    steps, a, b = best
+    at = first_difference(a, b)
+    print(f"MISMATCH in {name}, step {at} of {len(steps)} left after shrinking")
+    for i in range(max(0, at - 12), at):
+        print(f"    {i}: {show(steps[i])}")
+    print(f"  > {at}: {show(steps[at])}")
+    for s in sorted(a[at].keys() | b[at].keys()):
+        x, y = a[at].get(s, []), b[at].get(s, [])
+        if x != y:
+            for side, items in (("left ", x), ("right", y)):
+                print(f"      {side} session {s}:")
+                for item in items:
+                    text = repr(item)
+                    print("        " + (text if len(text) < 1200 else text[:1200] + "…"))
+                if not items:
+                    print("        nothing")
+    sys.stdout.flush()
+
+
+def compare(args, name, steps):
+    """True if both servers answer `steps` alike."""
+    a, b = both(args.left, args.right, steps)
+    if first_difference(a, b) is None:
+        return True
+    best = shrink(args.left, args.right, steps, time.monotonic() + args.shrink_s)
+    if best is None:
+        print(f"UNSTABLE: {name} differed once and not when repeated")
+        best = (steps, a, b)
+    report(name, best)
+    return False
+
+
+def address(text):
+    host, port = text.rsplit(":", 1)
+    return host, int(port)
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--left", type=address, required=True, help="the reference")
+    p.add_argument("--right", type=address, required=True, help="the server under test")
+    p.add_argument("--suite", default="random", choices=["random"] + sorted(scripts.SUITES))
+    p.add_argument("--first", type=int, default=1, help="the first seed")
+    p.add_argument("--seeds", type=int, default=200)
+    p.add_argument("--ops", type=int, default=60)
+    p.add_argument("--only", default="", help="only the scripts whose name contains this")
+    p.add_argument("--shrink-s", type=float, default=20.0)
+    p.add_argument("--limit", type=int, default=10, help="stop after so many mismatches")
+    args = p.parse_args()
+
+    if args.suite == "random":
+        plans = ((f"seed {n}", gen.Generator(n).plan(args.ops))
+                 for n in range(args.first, args.first + args.seeds))
+    else:
+        plans = ((n, s) for n, s in scripts.SUITES[args.suite]() if args.only in n)
+    done = failed = 0
+    start = time.monotonic()
+    for name, steps in plans:
+        done += 1
+        if not compare(args, name, steps):
+            failed += 1
+            if failed >= args.limit:
+                print(f"stopped after {failed} mismatches")
+                break
+    print(f"{args.suite}: {done} plans, {failed} mismatches, "
+          f"{time.monotonic() - start:.1f} s")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
