@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod cpu;
+pub mod disk;
 mod doorbell;
 pub mod executor;
 pub mod mailbox;
