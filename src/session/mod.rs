@@ -1,1 +1,296 @@
-//! The session table: ownership, timeouts, expiry.
+//! Sessions: who has one, for how long, over which connection, and when it is over
+//! (Apache's `SessionTrackerImpl` and `ExpiryQueue`).
+//!
+//! All times are an argument, in milliseconds on one monotonic clock. A session expires when
+//! nothing was heard from it for its timeout, rounded up to the next multiple of the tick. What
+//! counts is not the clock but how far the shards have reported: as long as one of them has yet to
+//! say what its sockets held up to some time, no session expires that could have been heard from
+//! by then. So a server that was stopped for a while expires nobody whose pings are waiting.
+//!
+//! The table knows sessions from the moment they are opened. Making the transactions that open and
+//! close them, in order and durably, is the sequencer's part.
+
+mod password;
+
+pub use password::session_password;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::exchange::{Origin, ShardId};
+use crate::types::{ErrorCode, SessionId};
+
+/// What the table must know of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionConfig {
+    /// `tickTime` in milliseconds, at least 1.
+    pub tick_ms: u64,
+    /// The top byte of the ids: `myid`; alone, 1.
+    pub server_id: u8,
+    /// How many shards report what they heard.
+    pub shards: u16,
+}
+
+/// The timeout that a client gets, in milliseconds (Apache's `processConnectRequest`): the one it
+/// asked for, within `minSessionTimeout` and `maxSessionTimeout`. Where the two are contradictory
+/// the maximum wins.
+pub fn negotiate_timeout_ms(asked_ms: i32, min_ms: i32, max_ms: i32) -> i32 {
+    asked_ms.max(min_ms).min(max_ms)
+}
+
+/// A client could not go on with its session: it is unknown or closing, or the password is wrong.
+/// Clients are not told which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("session is unknown or its password is wrong")]
+pub struct SessionRefused;
+
+#[derive(Clone, Debug)]
+struct Session {
+    /// As opened: what survives a restart.
+    opened_timeout_ms: i32,
+    /// As negotiated by the connection that has it now.
+    timeout_ms: i32,
+    /// The bucket that the session is in; none once it is closing.
+    expires_ms: Option<u64>,
+    owner: Option<Origin>,
+}
+
+/// All sessions of a server.
+#[derive(Clone, Debug)]
+pub struct SessionTable {
+    tick_ms: u64,
+    next_id: i64,
+    sessions: HashMap<SessionId, Session>,
+    buckets: BTreeMap<u64, BTreeSet<SessionId>>,
+    as_of_ms: Vec<u64>,
+}
+
+impl SessionTable {
+    /// A table without sessions. `time_ms` is where ids start, so that those of one run are not
+    /// those of another: milliseconds since the epoch.
+    pub fn new(config: SessionConfig, time_ms: i64) -> SessionTable {
+        assert!(config.tick_ms > 0, "a tick takes time");
+        SessionTable {
+            tick_ms: config.tick_ms,
+            next_id: first_session_id(config.server_id, time_ms),
+            sessions: HashMap::new(),
+            buckets: BTreeMap::new(),
+            as_of_ms: vec![0; usize::from(config.shards)],
+        }
+    }
+
+    /// Takes over sessions with their timeouts in milliseconds, from a snapshot and a log. Each has
+    /// its whole timeout before it, and no connection.
+    pub fn restore(&mut self, sessions: impl IntoIterator<Item = (SessionId, i32)>, now_ms: u64) {
+        for (session, timeout_ms) in sessions {
+            self.track(session, timeout_ms, None, now_ms);
+        }
+    }
+
+    /// All sessions and the timeouts, in milliseconds, with which they were opened, sorted by id.
+    /// Closing ones are among them until they are removed: if the transaction that closes them is
+    /// lost, they must be there to expire again, or their ephemerals would stay for ever.
+    pub fn snapshot(&self) -> Vec<(SessionId, i32)> {
+        let mut all: Vec<_> = self
+            .sessions
+            .iter()
+            .map(|(&id, session)| (id, session.opened_timeout_ms))
+            .collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// How many sessions there are, closing ones included.
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether there is no session.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    /// Opens a session for a connection.
+    pub fn open(&mut self, owner: Origin, timeout_ms: i32, now_ms: u64) -> SessionId {
+        let mut session = SessionId(self.next_id);
+        while session == SessionId::NONE || self.sessions.contains_key(&session) {
+            session = SessionId(session.0.wrapping_add(1));
+        }
+        self.next_id = session.0.wrapping_add(1);
+        self.track(session, timeout_ms, Some(owner), now_ms);
+        session
+    }
+
+    /// Gives a session to another connection, with a timeout of its own (Apache's `reopenSession`).
+    /// Returns the connection that had it, which must close; none after a restart, or where it is
+    /// the same.
+    pub fn reattach(
+        &mut self,
+        session: SessionId,
+        password: &[u8],
+        timeout_ms: i32,
+        owner: Origin,
+        now_ms: u64,
+    ) -> Result<Option<Origin>, SessionRefused> {
+        if session == SessionId::NONE || password != session_password(session) {
+            return Err(SessionRefused);
+        }
+        let entry = self.sessions.get_mut(&session).ok_or(SessionRefused)?;
+        if entry.expires_ms.is_none() {
+            return Err(SessionRefused);
+        }
+        entry.timeout_ms = timeout_ms;
+        let former = entry.owner.replace(owner);
+        self.touch(session, now_ms);
+        Ok(former.filter(|&former| former != owner))
+    }
+
+    /// Whether a connection may act for a session (Apache's `checkSession`): `UnknownSession`,
+    /// `SessionExpired` where it is closing, `SessionMoved` where another connection has it.
+    pub fn check(&self, session: SessionId, from: Origin) -> Result<(), ErrorCode> {
+        match self.sessions.get(&session) {
+            None => Err(ErrorCode::UnknownSession),
+            Some(entry) if entry.expires_ms.is_none() => Err(ErrorCode::SessionExpired),
+            Some(entry) if entry.owner.is_some_and(|owner| owner != from) => {
+                Err(ErrorCode::SessionMoved)
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// The connection that has a session.
+    pub fn owner(&self, session: SessionId) -> Option<Origin> {
+        self.sessions.get(&session)?.owner
+    }
+
+    /// The timeout of a session in milliseconds, as its connection negotiated it.
+    pub fn timeout_ms(&self, session: SessionId) -> Option<i32> {
+        Some(self.sessions.get(&session)?.timeout_ms)
+    }
+
+    /// Notes that a session was heard from. False where there is none, or it is closing.
+    pub fn touch(&mut self, session: SessionId, now_ms: u64) -> bool {
+        let Some(entry) = self.sessions.get_mut(&session) else {
+            return false;
+        };
+        let Some(expires_ms) = entry.expires_ms else {
+            return false;
+        };
+        let later_ms = bucket_ms(self.tick_ms, now_ms, entry.timeout_ms);
+        // A report that was under way may be older than what a reconnect has noted since.
+        if later_ms > expires_ms {
+            entry.expires_ms = Some(later_ms);
+            self.leave_bucket(expires_ms, session);
+            self.buckets.entry(later_ms).or_default().insert(session);
+        }
+        true
+    }
+
+    /// Takes in a shard's report: up to `as_of_ms` it heard from these sessions and no others.
+    pub fn heard(&mut self, shard: ShardId, as_of_ms: u64, sessions: &[SessionId]) {
+        for &session in sessions {
+            self.touch(session, as_of_ms);
+        }
+        let reported = &mut self.as_of_ms[usize::from(shard.0)];
+        *reported = (*reported).max(as_of_ms);
+    }
+
+    /// Ends the sessions whose time is over, as far as all shards have reported, and returns them.
+    /// They are closing from now on.
+    pub fn expire(&mut self) -> Vec<SessionId> {
+        let horizon_ms = self.as_of_ms.iter().copied().min().unwrap_or(0);
+        let mut expired = Vec::new();
+        while let Some(bucket) = self.buckets.first_entry()
+            && *bucket.key() <= horizon_ms
+        {
+            for session in bucket.remove() {
+                self.sessions
+                    .get_mut(&session)
+                    .expect("a session in a bucket is in the table")
+                    .expires_ms = None;
+                expired.push(session);
+            }
+        }
+        expired
+    }
+
+    /// When the next sessions can expire, in milliseconds: when all shards have reported up to this
+    /// time, [`SessionTable::expire`] finds something.
+    pub fn next_expiry_ms(&self) -> Option<u64> {
+        self.buckets.first_key_value().map(|(&at_ms, _)| at_ms)
+    }
+
+    /// Marks a session as closing (Apache's `setSessionClosing`), when the transaction that closes
+    /// it is made. Its later requests fail.
+    pub fn begin_close(&mut self, session: SessionId) {
+        if let Some(entry) = self.sessions.get_mut(&session)
+            && let Some(expires_ms) = entry.expires_ms.take()
+        {
+            self.leave_bucket(expires_ms, session);
+        }
+    }
+
+    /// Forgets a session, when the transaction that closes it is committed. Returns the connection
+    /// that had it.
+    pub fn remove(&mut self, session: SessionId) -> Option<Origin> {
+        self.begin_close(session);
+        self.sessions.remove(&session)?.owner
+    }
+
+    /// The sessions by the time, in milliseconds, at which they expire, earliest first.
+    pub fn by_expiry(&self) -> impl Iterator<Item = (u64, &BTreeSet<SessionId>)> {
+        self.buckets
+            .iter()
+            .map(|(&at_ms, sessions)| (at_ms, sessions))
+    }
+
+    fn track(&mut self, session: SessionId, timeout_ms: i32, owner: Option<Origin>, now_ms: u64) {
+        let expires_ms = bucket_ms(self.tick_ms, now_ms, timeout_ms);
+        let before = self.sessions.insert(
+            session,
+            Session {
+                opened_timeout_ms: timeout_ms,
+                timeout_ms,
+                expires_ms: Some(expires_ms),
+                owner,
+            },
+        );
+        if let Some(expires_ms) = before.and_then(|before| before.expires_ms) {
+            self.leave_bucket(expires_ms, session);
+        }
+        self.buckets.entry(expires_ms).or_default().insert(session);
+    }
+
+    fn leave_bucket(&mut self, expires_ms: u64, session: SessionId) {
+        let bucket = self
+            .buckets
+            .get_mut(&expires_ms)
+            .expect("a session that expires is in its bucket");
+        let was_there = bucket.remove(&session);
+        assert!(was_there, "a session that expires is in its bucket");
+        if bucket.is_empty() {
+            self.buckets.remove(&expires_ms);
+        }
+    }
+}
+
+/// The bucket of a session that was heard from at `now_ms`: the first tick after its timeout.
+fn bucket_ms(tick_ms: u64, now_ms: u64, timeout_ms: i32) -> u64 {
+    let due_ms = now_ms.saturating_add(timeout_ms.max(0) as u64);
+    (due_ms / tick_ms).saturating_add(1).saturating_mul(tick_ms)
+}
+
+/// Where the ids of a run start (Apache's `initializeNextSessionId`): the server's id in the top
+/// byte, then 40 bits of the time, then 16 bits to count in.
+fn first_session_id(server_id: u8, time_ms: i64) -> i64 {
+    let time = ((time_ms as u64) << 24) >> 8;
+    let id = (time | (u64::from(server_id) << 56)) as i64;
+    // This id would make the session's ephemerals containers.
+    if id == crate::types::container_owner() {
+        id + 1
+    } else {
+        id
+    }
+}
+
+#[cfg(test)]
+mod tests;
