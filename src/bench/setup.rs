@@ -1,0 +1,360 @@
+//! Znodes before and after the load, over one blocking session.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::jute::proto::{
+    DeleteRequest, GetChildrenRequest, GetChildrenResponse, GetDataRequest, GetDataResponse,
+    ReplyHeader,
+};
+use crate::jute::{Decoder, JuteError, Record, op};
+use crate::types::ErrorCode;
+
+use super::error::{BenchError, ProtocolError};
+use super::frame::Frames;
+use super::request::{Requests, append_bare, append_connect, framed, header, read_connect};
+
+/// What the base znode holds, so that nothing else is ever deleted.
+const MARK: &[u8] = b"made by zkore bench; may be deleted";
+
+/// Requests sent ahead of their replies.
+const AHEAD_MAX: usize = 256;
+
+/// Bytes of requests sent at once, unless a single one is larger. Small enough that the server
+/// is never stuck with replies that we do not read while we wait for it to read.
+const SEND_BYTES: usize = 64 << 10;
+
+/// A server that says nothing for this long is given up.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// A session for requests that are not measured.
+#[derive(Debug)]
+pub struct Session {
+    stream: TcpStream,
+    address: SocketAddr,
+    frames: Frames,
+    buffer: Vec<u8>,
+    next_xid: i32,
+}
+
+impl Session {
+    /// Opens a session with the first of `addresses` that grants one.
+    pub fn open(addresses: &[SocketAddr], timeout_ms: u32) -> Result<Session, BenchError> {
+        let mut last = None;
+        for &address in addresses {
+            match Session::open_one(address, timeout_ms) {
+                Ok(session) => return Ok(session),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.expect("there is at least one address"))
+    }
+
+    fn open_one(address: SocketAddr, timeout_ms: u32) -> Result<Session, BenchError> {
+        let broken = |source| BenchError::Connect {
+            address: address.to_string(),
+            source,
+        };
+        let stream = TcpStream::connect_timeout(&address, SILENCE_MAX).map_err(broken)?;
+        stream.set_nodelay(true).map_err(broken)?;
+        stream.set_read_timeout(Some(SILENCE_MAX)).map_err(broken)?;
+        stream
+            .set_write_timeout(Some(SILENCE_MAX))
+            .map_err(broken)?;
+        let mut session = Session {
+            stream,
+            address,
+            frames: Frames::default(),
+            buffer: vec![0; 1 << 16],
+            next_xid: 1,
+        };
+        let mut out = Vec::new();
+        append_connect(timeout_ms, &mut out);
+        session.send(&out)?;
+        let mut granted = None;
+        while granted.is_none() {
+            session.receive(|frame| {
+                granted = Some(read_connect(frame)?);
+                Ok(())
+            })?;
+        }
+        Ok(session)
+    }
+
+    /// Makes the znodes of a run; what an earlier one left below the same base is deleted.
+    /// `counts` are the prepared keys and the children of the directory for getChildren.
+    pub fn prepare(&mut self, requests: &Requests, counts: (u32, u32)) -> Result<(), BenchError> {
+        self.claim_base(requests)?;
+        for directory in [requests.keys_directory(), requests.list_directory()] {
+            self.create(requests, directory, b"")?;
+        }
+        let (keys, children) = counts;
+        self.pipeline("create of a key", keys, |key, xid, out| {
+            requests.append_create_key(key, xid, out);
+        })?;
+        let list = requests.list_directory();
+        self.pipeline("create of a child", children, |child, xid, out| {
+            requests.append_create(&format!("{list}/c{child}"), b"", xid, out);
+        })
+    }
+
+    /// Deletes all that was made, by this run or by earlier ones.
+    pub fn clean_up(&mut self, requests: &Requests) -> Result<(), BenchError> {
+        let base = requests.base();
+        for name in self.children(base)? {
+            let directory = format!("{base}/{name}");
+            let leaves = self.children(&directory)?;
+            let count = u32::try_from(leaves.len()).expect("frames are shorter than 2^32 bytes");
+            self.pipeline("delete of a leftover", count, |leaf, xid, out| {
+                append_delete(&format!("{directory}/{}", leaves[leaf as usize]), xid, out);
+            })?;
+            self.delete(&directory)?;
+        }
+        self.delete(base)
+    }
+
+    /// Ends the session.
+    pub fn close(mut self) -> Result<(), BenchError> {
+        let mut out = Vec::new();
+        append_bare(op::CLOSE_SESSION, self.next_xid, &mut out);
+        self.send(&out)?;
+        let mut confirmed = false;
+        while !confirmed {
+            self.receive(|_| {
+                confirmed = true;
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn claim_base(&mut self, requests: &Requests) -> Result<(), BenchError> {
+        let base = requests.base();
+        let ancestors = base.match_indices('/').map(|(at, _)| &base[..at]);
+        for ancestor in ancestors.filter(|ancestor| !ancestor.is_empty()) {
+            self.try_create(requests, ancestor, b"")?;
+        }
+        if self.try_create(requests, base, MARK)? {
+            return Ok(());
+        }
+        let what = || format!("getData of {base}");
+        let is_ours = self.call(
+            what,
+            |xid, out| {
+                framed(out, |out| {
+                    header(xid, op::GET_DATA, out);
+                    let get = GetDataRequest {
+                        path: base,
+                        watch: false,
+                    };
+                    get.encode(out);
+                });
+            },
+            |body| Ok(GetDataResponse::from_slice(body)?.data == Some(MARK)),
+        )?;
+        if !is_ours {
+            return Err(BenchError::ForeignBase(base.to_owned()));
+        }
+        self.clean_up(requests)?;
+        self.create(requests, base, MARK)
+    }
+
+    fn children(&mut self, path: &str) -> Result<Vec<String>, BenchError> {
+        self.call(
+            || format!("getChildren of {path}"),
+            |xid, out| {
+                framed(out, |out| {
+                    header(xid, op::GET_CHILDREN, out);
+                    GetChildrenRequest { path, watch: false }.encode(out);
+                });
+            },
+            |body| {
+                let names = GetChildrenResponse::from_slice(body)?.children;
+                Ok(names.into_iter().map(str::to_owned).collect())
+            },
+        )
+    }
+
+    fn delete(&mut self, path: &str) -> Result<(), BenchError> {
+        self.call(
+            || format!("delete of {path}"),
+            |xid, out| append_delete(path, xid, out),
+            |_| Ok(()),
+        )
+    }
+
+    fn create(&mut self, requests: &Requests, path: &str, data: &[u8]) -> Result<(), BenchError> {
+        self.call(
+            || format!("create of {path}"),
+            |xid, out| requests.append_create(path, data, xid, out),
+            |_| Ok(()),
+        )
+    }
+
+    /// Creates `path` and says whether it was not there before.
+    fn try_create(
+        &mut self,
+        requests: &Requests,
+        path: &str,
+        data: &[u8],
+    ) -> Result<bool, BenchError> {
+        match self.create(requests, path, data) {
+            Ok(()) => Ok(true),
+            Err(BenchError::Refused { code, .. }) if code == ErrorCode::NodeExists.code() => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// One request and what `read` makes of the body of its reply.
+    fn call<T>(
+        &mut self,
+        what: impl Fn() -> String,
+        append: impl Fn(i32, &mut Vec<u8>),
+        mut read: impl FnMut(&[u8]) -> Result<T, JuteError>,
+    ) -> Result<T, BenchError> {
+        let mut out = Vec::new();
+        append(self.take_xid(), &mut out);
+        self.send(&out)?;
+        let mut answer = None;
+        while answer.is_none() {
+            self.receive(|frame| {
+                let mut from = Decoder::new(frame);
+                let reply = ReplyHeader::decode(&mut from)?;
+                answer = Some(match reply.err {
+                    0 => Ok(read(from.rest())?),
+                    code => Err(code),
+                });
+                Ok(())
+            })?;
+        }
+        let answer = answer.expect("the loop ends with an answer");
+        answer.map_err(|code| BenchError::Refused { what: what(), code })
+    }
+
+    /// Sends `count` requests, many at a time. The first that is refused ends it.
+    fn pipeline(
+        &mut self,
+        what: &str,
+        count: u32,
+        append: impl Fn(u32, i32, &mut Vec<u8>),
+    ) -> Result<(), BenchError> {
+        let (mut sent, mut answered) = (0_u32, 0_u32);
+        let mut refused = None;
+        let mut out = Vec::new();
+        while answered < count {
+            out.clear();
+            let ahead = |sent: u32, answered: u32| (sent - answered) as usize;
+            while sent < count && ahead(sent, answered) < AHEAD_MAX && out.len() < SEND_BYTES {
+                append(sent, self.take_xid(), &mut out);
+                sent += 1;
+            }
+            self.send(&out)?;
+            self.receive(|frame| {
+                answered += 1;
+                let reply = ReplyHeader::from_slice(frame)?;
+                if reply.err != 0 {
+                    refused.get_or_insert(reply.err);
+                }
+                Ok(())
+            })?;
+            if let Some(code) = refused {
+                let what = what.to_owned();
+                return Err(BenchError::Refused { what, code });
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<(), BenchError> {
+        let sent = self.stream.write_all(bytes);
+        sent.map_err(|source| self.broken(source))
+    }
+
+    /// Waits for bytes and hands on the frames that they complete, which may be none.
+    fn receive(
+        &mut self,
+        each: impl FnMut(&[u8]) -> Result<(), ProtocolError>,
+    ) -> Result<(), BenchError> {
+        let count = match self.stream.read(&mut self.buffer) {
+            Ok(0) => return Err(self.broken(io::ErrorKind::UnexpectedEof.into())),
+            Ok(count) => count,
+            Err(source) => return Err(self.broken(source)),
+        };
+        let fed = self.frames.feed(&self.buffer[..count], each);
+        fed.map_err(|source| BenchError::Protocol {
+            address: self.address.to_string(),
+            source,
+        })
+    }
+
+    fn broken(&self, source: io::Error) -> BenchError {
+        BenchError::Connect {
+            address: self.address.to_string(),
+            source,
+        }
+    }
+
+    fn take_xid(&mut self) -> i32 {
+        let xid = self.next_xid;
+        self.next_xid = xid.checked_add(1).unwrap_or(1);
+        xid
+    }
+}
+
+fn append_delete(path: &str, xid: i32, out: &mut Vec<u8>) {
+    framed(out, |out| {
+        header(xid, op::DELETE, out);
+        DeleteRequest { path, version: -1 }.encode(out);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::request::Sizes;
+    use super::super::testing;
+    use super::*;
+
+    fn requests(value: usize) -> Requests {
+        let sizes = Sizes {
+            value,
+            keys: 1_000,
+            children: 5,
+            multi: 1,
+        };
+        Requests::new("/load/here", sizes)
+    }
+
+    #[test]
+    fn znodes_are_made_and_removed() {
+        let (address, tree) = testing::serve();
+        let mut session = Session::open(&[address], 30_000).expect("a session");
+        let requests = requests(100);
+        // The second time finds what the first left, as after a run that was killed.
+        for _ in 0..2 {
+            session.prepare(&requests, (1_000, 5)).expect("prepared");
+            let tree = tree.lock().expect("no thread panicked");
+            assert_eq!(tree.len(), 2 + 2 + 1_000 + 5);
+        }
+        session.clean_up(&requests).expect("cleaned up");
+        let left: Vec<String> = {
+            let tree = tree.lock().expect("no thread panicked");
+            tree.keys().cloned().collect()
+        };
+        assert_eq!(left, ["/load"]);
+        session.close().expect("closed");
+    }
+
+    #[test]
+    fn what_others_made_is_left_alone() {
+        let (address, tree) = testing::serve();
+        tree.lock()
+            .expect("no thread panicked")
+            .insert("/load/here".to_owned(), b"precious".to_vec());
+        let mut session = Session::open(&[address], 30_000).expect("a session");
+        let refused = session.prepare(&requests(10), (10, 0));
+        assert!(matches!(refused, Err(BenchError::ForeignBase(base)) if base == "/load/here"));
+    }
+}

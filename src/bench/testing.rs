@@ -1,0 +1,195 @@
+//! The other side for tests: a server without rules, checks or state beyond paths and data.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use crate::jute::data::Stat;
+use crate::jute::proto::{
+    ConnectResponse, CreateRequest, DeleteRequest, GetDataRequest, MULTI_END, MultiHeader,
+    ReplyHeader, RequestHeader, SetDataRequest,
+};
+use crate::jute::{Decoder, JuteError, Record, op};
+use crate::types::ErrorCode;
+
+use super::frame::Frames;
+use super::request::{Requests, framed};
+
+type Tree = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
+
+/// Answers one connection.
+#[derive(Debug, Default)]
+pub struct Responder {
+    tree: Tree,
+    /// The session that is granted is one more.
+    number: i64,
+    has_session: bool,
+    frames: Frames,
+}
+
+impl Responder {
+    /// A responder that holds what a run prepares.
+    pub fn prepared(requests: &Requests, keys: u32, children: u32) -> Responder {
+        let mut responder = Responder {
+            has_session: true,
+            ..Responder::default()
+        };
+        let mut out = Vec::new();
+        for key in 0..keys {
+            requests.append_create_key(key, 1, &mut out);
+        }
+        for child in 0..children {
+            let path = format!("{}/c{child}", requests.list_directory());
+            requests.append_create(&path, &[], 1, &mut out);
+        }
+        responder.respond(&out, &mut Vec::new());
+        responder.has_session = false;
+        responder
+    }
+
+    /// Appends the answers to what `bytes` asks.
+    pub fn respond(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        let mut frames = std::mem::take(&mut self.frames);
+        frames
+            .feed(bytes, |frame| {
+                framed(out, |out| self.answer(frame, out));
+                Ok(())
+            })
+            .expect("the client sends valid frames");
+        self.frames = frames;
+    }
+
+    fn answer(&mut self, frame: &[u8], out: &mut Vec<u8>) {
+        if !self.has_session {
+            self.has_session = true;
+            let granted = ConnectResponse {
+                timeout_ms: 30_000,
+                session_id: self.number + 1,
+                ..ConnectResponse::default()
+            };
+            return granted.encode(out);
+        }
+        let mut from = Decoder::new(frame);
+        let header = RequestHeader::decode(&mut from).expect("the client sends valid headers");
+        let mut body = Vec::new();
+        let code = self
+            .execute(header.kind, &mut from, &mut body)
+            .expect("the client sends valid records");
+        assert!(from.is_empty(), "nothing follows the record");
+        let reply = ReplyHeader {
+            xid: header.xid,
+            zxid: 0,
+            err: code.code(),
+        };
+        reply.encode(out);
+        if code == ErrorCode::Ok {
+            out.extend_from_slice(&body);
+        }
+    }
+
+    fn execute(
+        &self,
+        kind: i32,
+        from: &mut Decoder<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<ErrorCode, JuteError> {
+        let mut tree = self.tree.lock().unwrap_or_else(PoisonError::into_inner);
+        match kind {
+            op::CREATE => {
+                let create = CreateRequest::decode(from)?;
+                if tree.contains_key(create.path) {
+                    return Ok(ErrorCode::NodeExists);
+                }
+                let data = create.data.unwrap_or_default().to_vec();
+                tree.insert(create.path.to_owned(), data);
+                create.path.encode(out);
+            }
+            op::DELETE => {
+                let delete = DeleteRequest::decode(from)?;
+                if tree.remove(delete.path).is_none() {
+                    return Ok(ErrorCode::NoNode);
+                }
+            }
+            op::GET_DATA | op::EXISTS => {
+                let get = GetDataRequest::decode(from)?;
+                let Some(data) = tree.get(get.path) else {
+                    return Ok(ErrorCode::NoNode);
+                };
+                if kind == op::GET_DATA {
+                    Some(&data[..]).encode(out);
+                }
+                stat(data).encode(out);
+            }
+            op::SET_DATA => {
+                let set = SetDataRequest::decode(from)?;
+                let data = set.data.unwrap_or_default().to_vec();
+                stat(&data).encode(out);
+                if tree.insert(set.path.to_owned(), data).is_none() {
+                    return Ok(ErrorCode::NoNode);
+                }
+            }
+            op::GET_CHILDREN => {
+                let prefix = GetDataRequest::decode(from)?.path.to_owned() + "/";
+                let names: Vec<&str> = tree
+                    .keys()
+                    .filter_map(|path| path.strip_prefix(&prefix))
+                    .filter(|name| !name.contains('/'))
+                    .collect();
+                names.encode(out);
+            }
+            op::MULTI => loop {
+                let header = MultiHeader::decode(from)?;
+                header.encode(out);
+                if header == MULTI_END {
+                    break;
+                }
+                let set = SetDataRequest::decode(from)?;
+                stat(set.data.unwrap_or_default()).encode(out);
+            },
+            op::SYNC => <&str>::decode(from)?.encode(out),
+            op::PING | op::CLOSE_SESSION => {}
+            other => return Err(JuteError::UnknownType(other)),
+        }
+        Ok(ErrorCode::Ok)
+    }
+}
+
+fn stat(data: &[u8]) -> Stat {
+    Stat {
+        data_length: data.len() as i32,
+        ..Stat::default()
+    }
+}
+
+/// Serves a tree of its own on a free loopback port until the test process ends.
+pub fn serve() -> (SocketAddr, Tree) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("the port is bound");
+    let tree = Tree::default();
+    let shared = Arc::clone(&tree);
+    thread::spawn(move || {
+        for (number, stream) in (0..).zip(listener.incoming().flatten()) {
+            let tree = Arc::clone(&shared);
+            thread::spawn(move || serve_one(stream, tree, number));
+        }
+    });
+    (address, tree)
+}
+
+fn serve_one(mut stream: TcpStream, tree: Tree, number: i64) {
+    let mut responder = Responder {
+        tree,
+        number,
+        ..Responder::default()
+    };
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(count @ 1..) = stream.read(&mut buffer) {
+        let mut out = Vec::new();
+        responder.respond(&buffer[..count], &mut out);
+        if stream.write_all(&out).is_err() {
+            return;
+        }
+    }
+}

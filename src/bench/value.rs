@@ -1,0 +1,93 @@
+//! What the znodes hold: data that shows whose it is, so that a wrong answer is seen.
+//!
+//! Layout of a value of at least [`TAG_BYTES`]: the key, a stamp that changes with every write,
+//! then a slice of one pattern that starts where the key says. Shorter values are only the slice.
+
+/// Bytes of key and stamp.
+const TAG_BYTES: usize = 8;
+
+/// Distinct places where a slice of the pattern can start; prime to the pattern's period.
+const STARTS: usize = 251;
+
+/// Makes and checks values of one size.
+#[derive(Clone, Debug)]
+pub struct Values {
+    size: usize,
+    pattern: Vec<u8>,
+}
+
+impl Values {
+    /// Values of `size` bytes.
+    pub fn new(size: usize) -> Values {
+        let pattern = (0..size + STARTS)
+            .map(|place| (place * 7 % 256) as u8)
+            .collect();
+        Values { size, pattern }
+    }
+
+    /// Bytes in a value.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Appends the value of `key`.
+    pub fn append(&self, key: u32, stamp: u32, out: &mut Vec<u8>) {
+        if self.size < TAG_BYTES {
+            out.extend_from_slice(self.slice(key, self.size));
+            return;
+        }
+        out.extend_from_slice(&key.to_be_bytes());
+        out.extend_from_slice(&stamp.to_be_bytes());
+        out.extend_from_slice(self.slice(key, self.size - TAG_BYTES));
+    }
+
+    /// Whether `data` is a value of `key`, whatever its stamp.
+    pub fn matches(&self, key: u32, data: &[u8]) -> bool {
+        if data.len() != self.size {
+            return false;
+        }
+        match data.split_at_checked(TAG_BYTES) {
+            Some((tag, rest)) => {
+                tag.starts_with(&key.to_be_bytes()) && rest == self.slice(key, rest.len())
+            }
+            None => data == self.slice(key, data.len()),
+        }
+    }
+
+    fn slice(&self, key: u32, length: usize) -> &[u8] {
+        let start = key as usize % STARTS;
+        &self.pattern[start..start + length]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_recognised_and_damage_is_seen() {
+        for size in [0, 1, 7, 8, 9, 100, 5_000] {
+            let values = Values::new(size);
+            let mut data = Vec::new();
+            values.append(12_345, 6, &mut data);
+            assert_eq!(data.len(), size);
+            assert!(values.matches(12_345, &data));
+            for place in (0..size).filter(|place| size < 8 || !(4..8).contains(place)) {
+                data[place] ^= 1;
+                assert!(!values.matches(12_345, &data), "size {size}, byte {place}");
+                data[place] ^= 1;
+            }
+            data.push(0);
+            assert!(!values.matches(12_345, &data));
+        }
+    }
+
+    #[test]
+    fn another_key_does_not_match() {
+        let values = Values::new(100);
+        let mut data = Vec::new();
+        values.append(1, 0, &mut data);
+        assert!(!values.matches(2, &data));
+        assert!(!values.matches(1 + STARTS as u32, &data));
+    }
+}
