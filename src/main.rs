@@ -1,3 +1,251 @@
 //! The `zkore` binary: dispatches its subcommands.
 
-fn main() {}
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use tracing_subscriber::EnvFilter;
+use zkore::config::{Config, LogFormat, Severity, Sources, Warning};
+use zkore::launch::{self, Environment, LaunchError, Request};
+
+/// Exit code of a bad command line or configuration, as Apache's `ExitCode.INVALID_INVOCATION`.
+const EXIT_INVALID: u8 = 2;
+/// Environment variable with a filter for log lines, as `tracing_subscriber::EnvFilter` reads it.
+const LOG_VARIABLE: &str = "ZKORE_LOG";
+
+const SERVER_USAGE: &str = "zkore server [OPTIONS] [ZOO.CFG]
+       zkore server [OPTIONS] <PORT> <DATADIR> [TICKTIME] [MAXCNXNS]";
+
+/// The ZooKeeper service as a thread-per-core storage engine.
+#[derive(Parser)]
+#[command(name = "zkore", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a server in the foreground
+    #[command(override_usage = SERVER_USAGE)]
+    Server(ServerArguments),
+    /// Start a server in the background
+    Start(LaunchArguments),
+    /// Run a server in the foreground, announced as by zkServer.sh
+    StartForeground(LaunchArguments),
+    /// Stop the server in the background
+    Stop(LaunchArguments),
+    /// Stop the server in the background and start it again
+    Restart(LaunchArguments),
+    /// Say in which mode the server runs
+    Status(LaunchArguments),
+    /// Print the version
+    Version,
+    /// Print the command that start runs
+    PrintCmd(LaunchArguments),
+    /// Talk to a server: zkCli
+    #[command(disable_help_flag = true)]
+    Cli(PassedOn),
+    /// Put load on a server and measure it
+    #[command(disable_help_flag = true)]
+    Bench(PassedOn),
+    /// Print the completions of a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+#[derive(Args)]
+struct ServerArguments {
+    /// A zoo.cfg; or port, data directory, tick time in ms and connections per client
+    #[arg(value_name = "ARGUMENT", num_args = 0..=4)]
+    arguments: Vec<String>,
+    #[command(flatten)]
+    settings: SettingArguments,
+}
+
+#[derive(Args)]
+struct LaunchArguments {
+    /// The zoo.cfg; a bare name is looked for in $ZOOCFGDIR
+    #[arg(value_name = "ZOO.CFG")]
+    config: Option<String>,
+    #[command(flatten)]
+    settings: SettingArguments,
+}
+
+#[derive(Args)]
+struct SettingArguments {
+    /// Threads that serve clients [default: the cores but one]
+    #[arg(long, value_name = "N")]
+    shards: Option<String>,
+    /// Set a key of zoo.cfg or a system property; outweighs both
+    #[arg(short = 'D', value_name = "KEY=VALUE")]
+    define: Vec<String>,
+    /// How log lines look: text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// Which log lines are written: error, warn, info, debug, trace, or a filter like
+    /// info,zkore::wal=debug [env: ZKORE_LOG] [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+#[derive(Args)]
+struct PassedOn {
+    /// Arguments of the command itself
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    match dispatch(Arguments::parse().command) {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("zkore: {}", failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Why a command ended early.
+struct Failure {
+    message: String,
+    code: u8,
+}
+
+impl From<LaunchError> for Failure {
+    fn from(error: LaunchError) -> Failure {
+        let code = match error {
+            LaunchError::Config(_) => EXIT_INVALID,
+            _ => 1,
+        };
+        Failure {
+            message: error.to_string(),
+            code,
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<ExitCode, Failure> {
+    let environment = Environment::from_process();
+    match command {
+        Command::Server(arguments) => serve(&server_sources(&environment, arguments)?),
+        Command::Start(arguments) => Ok(launch::start(&environment, &arguments.request())?),
+        Command::StartForeground(arguments) => serve(&launch::start_foreground(
+            &environment,
+            &arguments.request(),
+        )?),
+        Command::Stop(arguments) => Ok(launch::stop(&environment, &arguments.request())?),
+        Command::Restart(arguments) => Ok(launch::restart(&environment, &arguments.request())?),
+        Command::Status(arguments) => Ok(launch::status(&environment, &arguments.request())?),
+        Command::Version => Ok(launch::version()),
+        Command::PrintCmd(arguments) => {
+            Ok(launch::print_command(&environment, &arguments.request())?)
+        }
+        Command::Cli(passed) => Ok(zkore::cli::main(passed.arguments)),
+        Command::Bench(passed) => Ok(zkore::bench::main(passed.arguments)),
+        Command::Completions { shell } => {
+            print_completions(shell);
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn print_completions(shell: Shell) {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "zkore", &mut script);
+    // A reader that went away has seen what it wanted.
+    let _ = std::io::stdout().write_all(&script);
+}
+
+impl LaunchArguments {
+    fn request(self) -> Request {
+        Request {
+            config: self.config,
+            overrides: self.settings.overrides(),
+        }
+    }
+}
+
+impl SettingArguments {
+    /// The flags as settings; a flag outweighs `-D`.
+    fn overrides(self) -> Vec<String> {
+        let log_level = self.log_level.or_else(|| {
+            let variable = std::env::var(LOG_VARIABLE).ok();
+            variable.filter(|filter| !filter.is_empty())
+        });
+        let flags = [
+            ("zkore.shards", self.shards),
+            ("zkore.logFormat", self.log_format),
+            ("zkore.logLevel", log_level),
+        ];
+        let mut overrides = self.define;
+        for (key, value) in flags {
+            overrides.extend(value.map(|value| format!("{key}={value}")));
+        }
+        overrides
+    }
+}
+
+/// One argument is a zoo.cfg, more are the standalone form, none leaves it to the environment.
+fn server_sources(
+    environment: &Environment,
+    arguments: ServerArguments,
+) -> Result<Sources, LaunchError> {
+    let overrides = arguments.settings.overrides();
+    let mut sources = match arguments.arguments.as_slice() {
+        [] => launch::server_sources(environment, &Request::default())?,
+        [config] => {
+            let mut sources = Sources::from_environment();
+            sources.read_file(config.as_ref())?;
+            sources
+        }
+        _ => Sources {
+            standalone_args: arguments.arguments,
+            ..Sources::from_environment()
+        },
+    };
+    sources.overrides.extend(overrides);
+    Ok(sources)
+}
+
+fn serve(sources: &Sources) -> Result<ExitCode, Failure> {
+    let invalid = |message: String| Failure {
+        message,
+        code: EXIT_INVALID,
+    };
+    let (config, warnings) =
+        Config::load(sources).map_err(|error| invalid(format!("invalid config: {error}")))?;
+    start_log(&config).map_err(invalid)?;
+    for warning in &warnings {
+        log_warning(warning);
+    }
+    zkore::server::run(config).map_err(|error| Failure {
+        message: error.to_string(),
+        code: 1,
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start_log(config: &Config) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&config.log_filter)
+        .map_err(|error| format!("log level {:?}: {error}", config.log_filter))?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+fn log_warning(warning: &Warning) {
+    match warning.severity {
+        Severity::Notice => tracing::info!("{warning}"),
+        Severity::Warning => tracing::warn!("{warning}"),
+    }
+}

@@ -1,0 +1,253 @@
+//! The commands of zkServer.sh as a script sees them: output, exit codes and files.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+const USED_CONFIG: &str = "Using config: ";
+
+/// A directory with a zoo.cfg, in which commands run with no variable of the surroundings.
+struct Sandbox {
+    directory: TempDir,
+}
+
+impl Sandbox {
+    fn new(config: &str) -> Sandbox {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        fs::write(directory.path().join("zoo.cfg"), config).expect("writable");
+        Sandbox { directory }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn command(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new(program.as_ref());
+        command
+            .current_dir(self.directory.path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("USER", "ann");
+        command
+    }
+
+    fn zkore(&self, arguments: &[&str]) -> Output {
+        let mut command = self.command(env!("CARGO_BIN_EXE_zkore"));
+        command.args(arguments).output().expect("zkore runs")
+    }
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A process of this program that stays for a while and ends at SIGTERM: it waits for an answer
+/// that does not come.
+fn lingering_process(sandbox: &Sandbox, silent: &TcpListener) -> Child {
+    let port = silent.local_addr().expect("bound").port();
+    let config = format!("dataDir=d\nclientPort={port}\nclientPortAddress=127.0.0.1\n");
+    fs::write(sandbox.path("silent.cfg"), config).expect("writable");
+    let mut command = sandbox.command(env!("CARGO_BIN_EXE_zkore"));
+    command
+        .args(["status", "silent.cfg"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.spawn().expect("zkore runs")
+}
+
+/// Answers one connection, and returns its port.
+fn answer_once(answer: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        let mut word = [0; 4];
+        stream.read_exact(&mut word).expect("a word");
+        assert_eq!(&word, b"srvr");
+        stream.write_all(answer.as_bytes()).expect("writable");
+    });
+    port
+}
+
+#[test]
+fn a_bad_configuration_ends_with_2_and_one_line() {
+    for (config, arguments, message) in [
+        (
+            "dataDir=d\nclientPort=x\n",
+            &["server", "zoo.cfg"][..],
+            "zkore: invalid config: zoo.cfg:2: clientPort=x: expected a whole number from 0 to \
+             65535\n",
+        ),
+        (
+            "clientPort=2181\n",
+            &["server", "zoo.cfg"],
+            "zkore: invalid config: zoo.cfg: dataDir is not set\n",
+        ),
+        (
+            "",
+            &["server", "none.cfg"],
+            "zkore: cannot read none.cfg: No such file or directory (os error 2)\n",
+        ),
+        (
+            "",
+            &["server", "--shards", "0"],
+            "zkore: invalid config: command line: zkore.shards=0: expected a whole number from 1 \
+             to 1024\n",
+        ),
+        (
+            "",
+            &["server", "port", "data"],
+            "zkore: invalid config: command line: clientPort=port: expected a whole number from 0 \
+             to 65535\n",
+        ),
+        (
+            "",
+            &["server", "--log-level", "x=y=z"],
+            "zkore: log level \"x=y=z\": error parsing level filter: expected one of \"off\", \
+             \"error\", \"warn\", \"info\", \"debug\", \"trace\", or a number 0-5\n",
+        ),
+    ] {
+        let output = Sandbox::new(config).zkore(arguments);
+        assert_eq!(stderr(&output), message);
+        assert_eq!(stdout(&output), "");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn start_reports_a_bad_configuration_itself() {
+    let sandbox = Sandbox::new("dataDir=d\nclientPort=x\n");
+    let output = sandbox.zkore(&["start", "zoo.cfg"]);
+    assert_eq!(stdout(&output), "Starting zookeeper ... FAILED TO START\n");
+    assert!(stderr(&output).contains("zoo.cfg:2: clientPort=x"));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(!sandbox.path("d/zookeeper_server.pid").exists());
+}
+
+#[test]
+fn a_running_server_is_not_started_twice_and_can_be_stopped() {
+    let sandbox = Sandbox::new("dataDir = d \nclientPort=2181\n");
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let mut running = lingering_process(&sandbox, &silent);
+    let pid_file = sandbox.path("d/zookeeper_server.pid");
+    fs::create_dir(sandbox.path("d")).expect("writable");
+    fs::write(&pid_file, running.id().to_string()).expect("writable");
+
+    let output = sandbox.zkore(&["start", "zoo.cfg"]);
+    let expected = format!(
+        "Starting zookeeper ... already running as process {}.\n",
+        running.id()
+    );
+    assert_eq!(stdout(&output), expected);
+    assert_eq!(stderr(&output), format!("{USED_CONFIG}zoo.cfg\n"));
+    assert_eq!(output.status.code(), Some(1));
+
+    let output = sandbox.zkore(&["stop", "zoo.cfg"]);
+    assert_eq!(stdout(&output), "Stopping zookeeper ... STOPPED\n");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(!pid_file.exists());
+    let end = running.wait().expect("it ended");
+    assert_eq!(end.code(), None, "a signal ended it");
+
+    let output = sandbox.zkore(&["stop", "zoo.cfg"]);
+    let expected = "Stopping zookeeper ... no zookeeper to stop (could not find file \
+                    d/zookeeper_server.pid)\n";
+    assert_eq!(stdout(&output), expected);
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn a_process_that_took_the_number_of_a_dead_server_is_left_alone() {
+    let sandbox = Sandbox::new("dataDir=d\nclientPort=2181\n");
+    let mut other = Command::new("sleep")
+        .arg("60")
+        .spawn()
+        .expect("sleep is there");
+    fs::create_dir(sandbox.path("d")).expect("writable");
+    fs::write(
+        sandbox.path("d/zookeeper_server.pid"),
+        other.id().to_string(),
+    )
+    .expect("writable");
+    let output = sandbox.zkore(&["stop", "zoo.cfg"]);
+    assert_eq!(stdout(&output), "Stopping zookeeper ... STOPPED\n");
+    assert!(stderr(&output).contains("is not running, or is not a server"));
+    assert!(other.try_wait().expect("asked").is_none());
+    other.kill().expect("it runs");
+    other.wait().expect("it ended");
+}
+
+#[test]
+fn status_says_the_mode_or_that_nobody_answers() {
+    let port = answer_once("Zookeeper version: x\nMode: standalone\nNode count: 5\n");
+    let config = format!("dataDir=d\nclientPort={port}\nclientPortAddress=127.0.0.1\n");
+    let sandbox = Sandbox::new(&config);
+    let found =
+        format!("Client port found: {port}. Client address: 127.0.0.1. Client SSL: false.\n");
+
+    let output = sandbox.zkore(&["status", "zoo.cfg"]);
+    assert_eq!(stdout(&output), format!("{found}Mode: standalone\n"));
+    assert_eq!(stderr(&output), format!("{USED_CONFIG}zoo.cfg\n"));
+    assert_eq!(output.status.code(), Some(0));
+
+    let output = sandbox.zkore(&["status", "zoo.cfg"]);
+    let nobody = "Error contacting service. It is probably not running.\n";
+    assert_eq!(stdout(&output), format!("{found}{nobody}"));
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn the_scripts_find_the_configuration_and_hand_over() {
+    let sandbox = Sandbox::new("dataDir=d\nclientPort=1\n");
+    fs::write(
+        sandbox.path("java.env"),
+        "ZOO_LOG_DIR=/made/up\nSERVER_JVMFLAGS=-Dzookeeper.snapCount=x\n",
+    )
+    .expect("writable");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/zkServer.sh");
+    let run = |arguments: &[&str]| {
+        let mut command = sandbox.command(&script);
+        command
+            .env("ZKORE_BIN", env!("CARGO_BIN_EXE_zkore"))
+            .args(["--config", "."])
+            .args(arguments);
+        command.output().expect("the script runs")
+    };
+
+    let output = run(&["print-cmd"]);
+    assert_eq!(stderr(&output), format!("{USED_CONFIG}./zoo.cfg\n"));
+    let printed = stdout(&output);
+    assert!(printed.contains("\"server\" \"./zoo.cfg\" > \"/made/up/zookeeper-ann-server-"));
+    assert!(printed.ends_with(".out\" 2>&1 < /dev/null\n"), "{printed}");
+
+    let output = run(&["start"]);
+    assert!(stderr(&output).contains("SERVER_JVMFLAGS: zookeeper.snapCount=x: expected"));
+    assert_eq!(output.status.code(), Some(2));
+
+    let output = run(&["dance"]);
+    assert!(stderr(&output).starts_with("Usage: "));
+}
+
+#[test]
+fn version_and_completions_are_printed() {
+    let sandbox = Sandbox::new("");
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(
+        stdout(&sandbox.zkore(&["--version"])),
+        format!("zkore {version}\n")
+    );
+    assert!(stdout(&sandbox.zkore(&["version"])).starts_with(&format!("zkore, version {version}")));
+    for shell in ["bash", "zsh", "fish"] {
+        let output = sandbox.zkore(&["completions", shell]);
+        assert!(stdout(&output).contains("start-foreground"), "{shell}");
+    }
+}
