@@ -64,8 +64,8 @@ fn the_sample_file_of_apache_zookeeper() {
     assert_eq!(
         said(&sources, Severity::Notice),
         [
-            "zoo.cfg:3: initLimit is ignored: is about an ensemble",
-            "zoo.cfg:4: syncLimit is ignored: is about an ensemble",
+            "zoo.cfg:3: initLimit is ignored: only an ensemble needs it",
+            "zoo.cfg:4: syncLimit is ignored: only an ensemble needs it",
         ]
     );
 }

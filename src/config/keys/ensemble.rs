@@ -4,7 +4,7 @@ use super::{Group, KeySpec, ignored, refused, works};
 use crate::config::servers;
 use crate::config::values::Expected;
 
-const ENSEMBLE_ONLY: &str = "is about an ensemble";
+const ENSEMBLE_ONLY: &str = "only an ensemble needs it";
 const NO_ENSEMBLE: &str = "the ensemble is not there yet";
 
 pub(super) const ENSEMBLE: Group = Group {
@@ -76,7 +76,7 @@ static ENSEMBLE_KEYS: &[KeySpec] = &[
     ignored(
         "quorum.auth.*",
         None,
-        "has no effect without quorum.auth.enableSasl",
+        "no effect without quorum.auth.enableSasl",
         "SASL between servers.",
     ),
     ignored(

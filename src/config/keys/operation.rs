@@ -48,13 +48,13 @@ static OPERATION_KEYS: &[KeySpec] = &[
     ignored(
         "messageTracker.BufferSize",
         Some("zookeeper.messageTracker.BufferSize"),
-        "is about the ensemble",
+        "only an ensemble needs it",
         "Messages between servers kept for the log.",
     ),
     ignored(
         "messageTracker.Enabled",
         Some("zookeeper.messageTracker.Enabled"),
-        "is about the ensemble",
+        "only an ensemble needs it",
         "Whether messages between servers are kept for the log.",
     ),
     ignored("jmx.*", Some("zookeeper.jmx.*"), "there is no JMX", "JMX."),
@@ -97,7 +97,7 @@ static OPERATION_KEYS: &[KeySpec] = &[
     ignored(
         "snapshot.trust.empty",
         Some("zookeeper.snapshot.trust.empty"),
-        "is about data of Apache ZooKeeper 3.4",
+        "only data of Apache ZooKeeper 3.4 needs it",
         "Whether a log without a snapshot is trusted.",
     ),
     ignored(
@@ -189,7 +189,7 @@ static THROTTLING_KEYS: &[KeySpec] = &[
     ignored(
         "enableEagerACLCheck",
         Some("zookeeper.enableEagerACLCheck"),
-        "is about the ensemble",
+        "only an ensemble needs it",
         "Whether a follower checks ACLs before it forwards a write.",
     ),
     ignored(

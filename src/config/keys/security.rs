@@ -5,7 +5,7 @@ use super::{Group, KeySpec, ignored, refused};
 
 const NO_SASL: &str = "SASL is not there yet";
 const NO_TLS: &str = "TLS is not there yet";
-const WITHOUT_TLS_PORT: &str = "has no effect without TLS";
+const WITHOUT_TLS_PORT: &str = "no effect without TLS";
 
 pub(super) const ACCESS: Group = Group {
     title: "Authentication not there yet",
@@ -30,7 +30,7 @@ static ACCESS_KEYS: &[KeySpec] = &[
     ignored(
         "enforce.auth.schemes",
         Some("zookeeper.enforce.auth.schemes"),
-        "has no effect without enforce.auth.enabled",
+        "no effect without enforce.auth.enabled",
         "By which schemes.",
     ),
     refused(
@@ -85,7 +85,7 @@ static ACCESS_KEYS: &[KeySpec] = &[
     ignored(
         "sasl.*",
         Some("zookeeper.sasl.*"),
-        "is read by clients",
+        "only clients read it",
         "SASL of clients.",
     ),
     ignored(
@@ -110,13 +110,13 @@ static ACCESS_KEYS: &[KeySpec] = &[
     ignored(
         "server.realm",
         Some("zookeeper.server.realm"),
-        "is read by clients",
+        "only clients read it",
         "Kerberos realm of the server.",
     ),
     ignored(
         "server.principal",
         Some("zookeeper.server.principal"),
-        "is read by clients",
+        "only clients read it",
         "Kerberos principal of the server.",
     ),
     ignored(
@@ -245,13 +245,13 @@ static TLS_KEYS: &[KeySpec] = &[
     ignored(
         "client.secure",
         Some("zookeeper.client.secure"),
-        "is read by clients",
+        "only clients read it",
         "TLS of clients.",
     ),
     ignored(
         "clientCnxnSocket",
         Some("zookeeper.clientCnxnSocket"),
-        "is read by clients",
+        "only clients read it",
         "Class of client connections.",
     ),
 ];
