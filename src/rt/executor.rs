@@ -1,7 +1,9 @@
 //! One glommio executor on a thread of its own.
 
-use std::future::Future;
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -73,4 +75,33 @@ pub async fn sleep(duration: Duration) {
 /// Lets the other tasks and the ring of this executor have a turn.
 pub async fn yield_now() {
     futures_lite::future::yield_now().await;
+}
+
+/// Wakes one task of the same executor; a wake that nobody waits for yet is kept.
+#[derive(Default)]
+pub struct Notify {
+    raised: Cell<bool>,
+    waiter: Cell<Option<Waker>>,
+}
+
+impl Notify {
+    /// Wakes the task that waits, or the next one to wait.
+    pub fn raise(&self) {
+        self.raised.set(true);
+        if let Some(waiter) = self.waiter.take() {
+            waiter.wake();
+        }
+    }
+
+    /// Waits until [`Notify::raise`]; one task at a time.
+    pub async fn raised(&self) {
+        poll_fn(|context| {
+            if self.raised.replace(false) {
+                return Poll::Ready(());
+            }
+            self.waiter.set(Some(context.waker().clone()));
+            Poll::Pending
+        })
+        .await
+    }
 }

@@ -1,1 +1,398 @@
-//! Orders writes: prepares, assigns zxids, pipelines the log, publishes what is durable.
+//! Orders writes: prepares, assigns zxids, hands transactions to the log, and publishes what is
+//! durable.
+//!
+//! A [`Sequencer`] does no I/O and knows no clock. Its driver feeds it the shards' messages and the
+//! position up to which the log is durable, and carries away [`Batch`]es for the shards. It owns
+//! the tree's writing side: a transaction is applied at the tip at once, before it is durable, so
+//! that the next request is prepared against it; shards see it only when it is published.
+//!
+//! ```text
+//! handle(message) ─▶ prepare ─▶ zxid ─▶ apply at the tip ─▶ log.append
+//!                       │                                      │
+//!                       └─ failed, sync: no zxid               ▼
+//!                                    └──────▶ history ─▶ durable(zxid) ─▶ Batch
+//! ```
+//!
+//! Every answer waits in one history, also those that need no transaction: it leaves when all
+//! transactions before it are durable. So no client ever learns of a state that a crash could
+//! take back.
+
+mod history;
+mod reaper;
+mod snapshots;
+
+use std::collections::VecDeque;
+
+use crate::exchange::{Answer, Batch, Item, Origin, Request, ToSequencer};
+use crate::jute::Record;
+use crate::jute::txn::{Txn, TxnDigest, TxnHeader, encode_txn};
+use crate::prep::{
+    PrepConfig, Prepared, Preparer, ReapConfig, RequestView, close_session, create_session,
+};
+use crate::session::{SessionRefused, SessionTable, session_password};
+use crate::tree::{Applied, Change, Outcome, Tree};
+use crate::types::{ErrorCode, SessionId, Zxid};
+
+pub use history::HISTORY_MAX;
+use history::History;
+use reaper::Reaper;
+pub use snapshots::{SnapshotPolicy, SnapshotRequest};
+
+/// A point in time, as the driver's clocks show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Now {
+    /// The server's monotonic clock, in milliseconds.
+    pub monotonic_ms: u64,
+    /// Wall-clock time, in milliseconds since the Unix epoch: what nodes are stamped with.
+    pub wall_ms: i64,
+}
+
+/// Where transactions are made durable.
+pub trait Log {
+    /// Whether a record with this many bytes of payload can be taken now. Where it cannot, the
+    /// disk is full: the write is refused and nothing changes.
+    fn has_room(&mut self, payload_len: usize) -> bool;
+
+    /// Takes a record, for which there is room. It is durable once the driver says so through
+    /// [`Sequencer::durable`].
+    fn append(&mut self, zxid: Zxid, payload: &[u8]);
+}
+
+/// What the sequencer must know of the configuration.
+#[derive(Clone, Debug)]
+pub struct SequencerConfig {
+    /// How requests are prepared.
+    pub prep: PrepConfig,
+    /// When containers and nodes past their time go.
+    pub reap: ReapConfig,
+    /// Whether transactions carry the tree's digest.
+    pub digest_enabled: bool,
+}
+
+/// The one writer: prepares, orders, applies and publishes. See the module's documentation.
+pub struct Sequencer {
+    tree: Tree,
+    sessions: SessionTable,
+    preparer: Preparer,
+    reap: ReapConfig,
+    reaper: Reaper,
+    snapshots: SnapshotPolicy,
+    history: History,
+    /// Sessions whose time is over and whose closing could not be logged yet.
+    expired: VecDeque<SessionId>,
+    /// Sessions whose closing is ordered, with the zxid at which they are gone.
+    closing: VecDeque<(Zxid, SessionId)>,
+    /// A snapshot that is wanted once its zxid is durable.
+    snapshot: Option<(Zxid, SnapshotRequest)>,
+    snapshot_running: bool,
+    durable: Zxid,
+    digest_enabled: bool,
+    payload: Vec<u8>,
+}
+
+impl Sequencer {
+    /// A sequencer for a tree and sessions that are durable up to the tree's tip.
+    pub fn new(
+        config: SequencerConfig,
+        tree: Tree,
+        sessions: SessionTable,
+        snapshots: SnapshotPolicy,
+        now: Now,
+    ) -> Sequencer {
+        Sequencer {
+            durable: tree.tip_zxid(),
+            tree,
+            sessions,
+            preparer: Preparer::new(config.prep),
+            reaper: Reaper::new(&config.reap, now.monotonic_ms),
+            reap: config.reap,
+            snapshots,
+            history: History::default(),
+            expired: VecDeque::new(),
+            closing: VecDeque::new(),
+            snapshot: None,
+            snapshot_running: false,
+            digest_enabled: config.digest_enabled,
+            payload: Vec::new(),
+        }
+    }
+
+    /// The tree, to make views from.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// The sessions, to report about.
+    pub fn sessions(&self) -> &SessionTable {
+        &self.sessions
+    }
+
+    /// Whether as many steps wait for the log as may: the driver leaves further messages in the
+    /// shards' rings, and the shards leave their sockets unread.
+    pub fn is_full(&self) -> bool {
+        self.history.len() >= HISTORY_MAX
+    }
+
+    /// Takes in one message of a shard.
+    pub fn handle(&mut self, message: ToSequencer, now: Now, log: &mut impl Log) {
+        match message {
+            ToSequencer::Request(request) => self.request(&request, now, log),
+            ToSequencer::OpenSession { origin, timeout_ms } => {
+                self.open_session(origin, timeout_ms, now, log);
+            }
+            ToSequencer::ReattachSession {
+                origin,
+                session,
+                password,
+                timeout_ms,
+            } => {
+                self.reattach(origin, session, &password, timeout_ms, now);
+            }
+            ToSequencer::Heard {
+                shard,
+                as_of_ms,
+                sessions,
+            } => {
+                self.sessions.heard(shard, as_of_ms, &sessions);
+            }
+        }
+    }
+
+    /// Ends sessions whose time is over, and deletes containers and nodes past their time. To be
+    /// called several times a tick.
+    pub fn tick(&mut self, now: Now, log: &mut impl Log) {
+        self.expired.extend(self.sessions.expire());
+        while let Some(&session) = self.expired.front() {
+            if !self.close_expired(session, now, log) {
+                break;
+            }
+            self.expired.pop_front();
+        }
+        for path in self.reaper.due(&self.tree, now) {
+            self.reap(&path, now, log);
+        }
+    }
+
+    /// The log is durable up to `zxid`.
+    pub fn durable(&mut self, zxid: Zxid) {
+        debug_assert!(zxid >= self.durable && zxid <= self.tree.tip_zxid());
+        self.durable = zxid;
+        while let Some(&(at, session)) = self.closing.front() {
+            if at > zxid {
+                break;
+            }
+            self.closing.pop_front();
+            self.sessions.remove(session);
+        }
+    }
+
+    /// The next stretch of history that is durable.
+    pub fn poll_publish(&mut self) -> Option<Batch> {
+        self.history.take(self.durable)
+    }
+
+    /// A snapshot that is due, once its zxid is durable. The log may end its segment there.
+    pub fn poll_snapshot(&mut self) -> Option<SnapshotRequest> {
+        if self
+            .snapshot
+            .as_ref()
+            .is_none_or(|(zxid, _)| *zxid > self.durable)
+        {
+            return None;
+        }
+        self.snapshot.take().map(|(_, request)| request)
+    }
+
+    /// The snapshot that was handed out is written, or has failed; the next one may come.
+    pub fn snapshot_ended(&mut self) {
+        self.snapshot_running = false;
+    }
+
+    /// Frees superseded versions of the tree; at most `most`, so that a round stays short.
+    pub fn reclaim(&mut self, most: usize) -> usize {
+        self.tree.reclaim(most)
+    }
+
+    fn request(&mut self, request: &Request, now: Now, log: &mut impl Log) {
+        self.sessions.touch(request.session, now.monotonic_ms);
+        let view = RequestView {
+            op: request.op,
+            body: &request.body,
+            session: request.session,
+            session_state: self.sessions.check(request.session, request.origin),
+            identities: &request.identities,
+        };
+        let (outcome, changes) = match self.preparer.prepare(&self.tree, &view) {
+            Prepared::Txn(txn) => self
+                .append(&txn, request.session, request.xid, now, log)
+                .map_or(NO_ROOM, |applied| (applied.outcome, applied.changes)),
+            Prepared::Failed(outcome) | Prepared::Ordered(outcome) => (outcome, Vec::new()),
+        };
+        let answer = Answer::Reply {
+            xid: request.xid,
+            op: request.op,
+            outcome,
+            received_us: request.received_us,
+        };
+        self.step(changes, Some((request.origin, answer)));
+    }
+
+    fn open_session(&mut self, origin: Origin, timeout_ms: i32, now: Now, log: &mut impl Log) {
+        let session = self.sessions.open(origin, timeout_ms, now.monotonic_ms);
+        let txn = create_session(timeout_ms);
+        let answer = match self.append(&txn, session, 0, now, log) {
+            Some(_) => Answer::Attached {
+                session,
+                password: session_password(session),
+                timeout_ms,
+            },
+            None => {
+                self.sessions.remove(session);
+                // To refuse the session would tell the client that it had expired; a closed
+                // connection tells it to try again.
+                Answer::Detached {
+                    session,
+                    reason: ErrorCode::ConnectionLoss,
+                }
+            }
+        };
+        self.step(Vec::new(), Some((origin, answer)));
+    }
+
+    fn reattach(
+        &mut self,
+        origin: Origin,
+        session: SessionId,
+        password: &[u8],
+        timeout_ms: i32,
+        now: Now,
+    ) {
+        match self
+            .sessions
+            .reattach(session, password, timeout_ms, origin, now.monotonic_ms)
+        {
+            Err(SessionRefused) => self.step(Vec::new(), Some((origin, Answer::SessionRefused))),
+            Ok(former) => {
+                if let Some(former) = former {
+                    let answer = Answer::Detached {
+                        session,
+                        reason: ErrorCode::SessionMoved,
+                    };
+                    self.step(Vec::new(), Some((former, answer)));
+                }
+                let answer = Answer::Attached {
+                    session,
+                    password: session_password(session),
+                    timeout_ms,
+                };
+                self.step(Vec::new(), Some((origin, answer)));
+            }
+        }
+    }
+
+    /// Closes a session whose time is over; false where the log has no room for it now.
+    fn close_expired(&mut self, session: SessionId, now: Now, log: &mut impl Log) -> bool {
+        let txn = close_session(&self.tree, session);
+        let Some(applied) = self.append(&txn, session, 0, now, log) else {
+            return false;
+        };
+        tracing::info!(%session, "session expired");
+        let detached = Answer::Detached {
+            session,
+            reason: ErrorCode::SessionExpired,
+        };
+        let owner = self.sessions.owner(session);
+        self.step(applied.changes, owner.map(|origin| (origin, detached)));
+        true
+    }
+
+    /// Deletes a container or a node past its time, unless it is in use again or the log has no
+    /// room; it is then found again.
+    fn reap(&mut self, path: &str, now: Now, log: &mut impl Log) {
+        let Ok(txn) = self
+            .preparer
+            .reap(&self.tree, path, &self.reap, now.wall_ms)
+        else {
+            return;
+        };
+        if let Some(applied) = self.append(&txn, SessionId::NONE, 0, now, log) {
+            tracing::info!(path, "removed a container or a node past its time to live");
+            self.step(applied.changes, None);
+        }
+    }
+
+    /// Gives a transaction its zxid, applies it at the tip and hands it to the log. `None`, and
+    /// nothing done, where the log has no room.
+    fn append(
+        &mut self,
+        txn: &Txn<'_>,
+        session: SessionId,
+        cxid: i32,
+        now: Now,
+        log: &mut impl Log,
+    ) -> Option<Applied> {
+        let zxid = self.next_zxid();
+        let header = TxnHeader {
+            client_id: session.0,
+            cxid,
+            zxid: zxid.0,
+            time: now.wall_ms,
+            kind: txn.kind(),
+        };
+        self.payload.clear();
+        encode_txn(&header, txn, None, &mut self.payload);
+        if !log.has_room(self.payload.len() + DIGEST_LEN) {
+            return None;
+        }
+        let applied = self.tree.apply(&header, txn);
+        if self.digest_enabled {
+            let digest = TxnDigest {
+                version: DIGEST_VERSION,
+                tree_digest: self.tree.digest() as i64,
+            };
+            digest.encode(&mut self.payload);
+        }
+        log.append(zxid, &self.payload);
+        if let Txn::CloseSession(_) = txn {
+            self.sessions.begin_close(session);
+            self.closing.push_back((zxid, session));
+        }
+        if self.snapshots.logged(self.payload.len()) && !self.snapshot_running {
+            self.request_snapshot(zxid);
+        }
+        Some(applied)
+    }
+
+    fn request_snapshot(&mut self, zxid: Zxid) {
+        self.snapshots.taken();
+        self.snapshot_running = true;
+        let request = SnapshotRequest {
+            view: self.tree.view(zxid),
+            sessions: self.sessions.snapshot(),
+        };
+        self.snapshot = Some((zxid, request));
+    }
+
+    /// The zxid after the tip's. An epoch that is used up is followed by the next one.
+    fn next_zxid(&self) -> Zxid {
+        let tip = self.tree.tip_zxid();
+        tip.next().unwrap_or_else(|| Zxid::new(tip.epoch() + 1, 1))
+    }
+
+    fn step(&mut self, changes: Vec<Change>, answer: Option<(Origin, Answer)>) {
+        self.history.push(Item {
+            zxid: self.tree.tip_zxid(),
+            changes,
+            answer,
+        });
+    }
+}
+
+/// Version of the digest that transactions carry (Apache's `DigestCalculator`).
+const DIGEST_VERSION: i32 = 2;
+
+/// Bytes of an encoded [`TxnDigest`].
+const DIGEST_LEN: usize = 12;
+
+/// What a write comes to on a full disk.
+const NO_ROOM: (Outcome, Vec<Change>) = (Outcome::Failed(ErrorCode::SystemError), Vec::new());

@@ -1,0 +1,103 @@
+//! When to take a snapshot (Apache's `SyncRequestProcessor.shouldSnapshot`).
+
+use crate::tree::View;
+use crate::types::SessionId;
+
+/// What the background thread needs to write a snapshot.
+pub struct SnapshotRequest {
+    /// The tree, exact at its zxid.
+    pub view: View,
+    /// The sessions at the same zxid, with their timeouts in milliseconds.
+    pub sessions: Vec<(SessionId, i32)>,
+}
+
+/// Decides when a snapshot is due: after a number of transactions or bytes that is drawn anew each
+/// time from between half of the limit and the limit, so that the members of an ensemble do not all
+/// write theirs at once.
+#[derive(Clone, Debug)]
+pub struct SnapshotPolicy {
+    snap_count: u64,
+    size_limit_bytes: Option<u64>,
+    seed: u64,
+    due_count: u64,
+    due_bytes: u64,
+    count: u64,
+    bytes: u64,
+}
+
+impl SnapshotPolicy {
+    /// A policy for `snapCount` and `snapSizeLimitInKb` (in bytes; `None` is no limit). `seed` feeds the draw.
+    pub fn new(snap_count: u32, size_limit_bytes: Option<u64>, seed: u64) -> Self {
+        let mut policy = SnapshotPolicy {
+            snap_count: u64::from(snap_count.max(2)),
+            size_limit_bytes,
+            seed: seed | 1,
+            due_count: 0,
+            due_bytes: 0,
+            count: 0,
+            bytes: 0,
+        };
+        policy.draw();
+        policy
+    }
+
+    /// Counts a transaction; whether a snapshot is due now.
+    pub fn logged(&mut self, bytes: usize) -> bool {
+        self.count += 1;
+        self.bytes += bytes as u64;
+        self.count >= self.due_count || self.bytes >= self.due_bytes
+    }
+
+    /// A snapshot is being taken: counts from anew.
+    pub fn taken(&mut self) {
+        self.count = 0;
+        self.bytes = 0;
+        self.draw();
+    }
+
+    fn draw(&mut self) {
+        self.due_count = self.snap_count / 2 + self.random() % (self.snap_count / 2).max(1);
+        self.due_bytes = match self.size_limit_bytes {
+            None => u64::MAX,
+            Some(limit) => limit / 2 + self.random() % (limit / 2).max(1),
+        };
+    }
+
+    /// Marsaglia's xorshift: any draw will do, and it must follow from the seed.
+    fn random(&mut self) -> u64 {
+        self.seed ^= self.seed << 13;
+        self.seed ^= self.seed >> 7;
+        self.seed ^= self.seed << 17;
+        self.seed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn snapshots_come_between_half_the_limit_and_the_limit() {
+        let mut policy = SnapshotPolicy::new(100, None, 42);
+        let mut distances = Vec::new();
+        for _ in 0..50 {
+            let distance = (1..)
+                .find(|_| policy.logged(10))
+                .expect("one is due at last");
+            assert!((50..=100).contains(&distance), "{distance}");
+            distances.push(distance);
+            policy.taken();
+        }
+        distances.dedup();
+        assert!(distances.len() > 10, "the draw varies: {distances:?}");
+    }
+
+    #[test]
+    fn bytes_count_too() {
+        let mut policy = SnapshotPolicy::new(1_000_000, Some(1000), 7);
+        let distance = (1..)
+            .find(|_| policy.logged(10))
+            .expect("one is due at last");
+        assert!((50..=100).contains(&distance), "{distance}");
+    }
+}
