@@ -39,7 +39,7 @@ pub struct Config {
     pub client_tcp_keep_alive: bool,
     /// How long a connection may stay without a session, in milliseconds; 1 or more, default
     /// 10,000. (`nio.sessionlessCnxnTimeout`)
-    pub sessionless_timeout_ms: i32,
+    pub sessionless_timeout_ms: u64,
 
     /// Directory of the snapshots; default `zkore-data` in the working directory. (`dataDir`)
     pub data_dir: PathBuf,
@@ -148,6 +148,19 @@ pub enum DigestAlgorithm {
     Sha256,
     Sha384,
     Sha512,
+}
+
+impl DigestAlgorithm {
+    /// Java's name of the algorithm.
+    pub fn name(self) -> &'static str {
+        match self {
+            DigestAlgorithm::Sha1 => "SHA1",
+            DigestAlgorithm::Sha224 => "SHA-224",
+            DigestAlgorithm::Sha256 => "SHA-256",
+            DigestAlgorithm::Sha384 => "SHA-384",
+            DigestAlgorithm::Sha512 => "SHA-512",
+        }
+    }
 }
 
 /// How log lines look.

@@ -83,7 +83,7 @@ static CLIENT_KEYS: &[KeySpec] = &[
         "nio.sessionlessCnxnTimeout",
         Some("zookeeper.nio.sessionlessCnxnTimeout"),
         |draft, value| {
-            draft.config.sessionless_timeout_ms = values::decoded(value, 1..=INT_MAX)? as i32;
+            draft.config.sessionless_timeout_ms = values::decoded(value, 1..=INT_MAX)? as u64;
             Ok(())
         },
         "Milliseconds that a connection may stay without a session. Default 10000.",
