@@ -89,6 +89,8 @@ impl Listener {
         let peer = socket
             .as_socket()
             .ok_or_else(|| io::Error::other("a peer without an address"))?;
+        // IPv4 clients of the IPv6 wildcard look like ::ffff:a.b.c.d, which no ACL names.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         Ok(Connection {
             stream: RefCell::new(stream),
             peer,
