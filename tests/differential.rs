@@ -29,6 +29,32 @@ fn random_plans() {
     compare("random plans", NO_REAPING, &args);
 }
 
+/// The scripted cases: connecting, errors and their order, permissions, watches, multis, quotas,
+/// malformed frames.
+#[test]
+fn scripted_plans() {
+    compare("scripted plans", NO_REAPING, &["--suite", "scripted"]);
+}
+
+/// Containers and TTL znodes that the server removes by itself.
+#[test]
+fn reaping() {
+    let often = [("znode.container.checkIntervalMs", "300")];
+    compare("reaping", &often, &["--suite", "reaping"]);
+}
+
+/// Sessions that end by silence.
+#[test]
+fn expiry() {
+    compare("expiry", NO_REAPING, &["--suite", "expiry"]);
+}
+
+/// Lines and fields of the four-letter words.
+#[test]
+fn four_letter_words() {
+    compare("four-letter words", NO_REAPING, &["--suite", "words"]);
+}
+
 /// Starts Apache and the server under test with `settings` and compares them.
 fn compare(what: &str, settings: &[(&str, &str)], args: &[&str]) {
     if !support::ready(what, &["jars"]) {

@@ -14,6 +14,7 @@ import time
 import gen
 import runner
 import scripts
+import words
 
 ROOTS = itertools.count(1)
 
@@ -36,9 +37,8 @@ def both(left, right, steps):
     for t in threads:
         t.join()
     if errors:
-        for side, e in errors.items():
-            print(f"the {side} server failed: {type(e).__name__}: {e}")
-        raise next(iter(errors.values()))
+        which = ", ".join(f"{side}: {type(e).__name__} {e}" for side, e in errors.items())
+        raise ConnectionError(f"lost a server ({which})")
     return traces["left"], traces["right"]
 
 
@@ -123,15 +123,20 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("--left", type=address, required=True, help="the reference")
     p.add_argument("--right", type=address, required=True, help="the server under test")
-    p.add_argument("--suite", default="random", choices=["random"] + sorted(scripts.SUITES))
+    p.add_argument("--suite", default="random",
+                   choices=["random", "words"] + sorted(scripts.SUITES))
     p.add_argument("--first", type=int, default=1, help="the first seed")
     p.add_argument("--seeds", type=int, default=200)
     p.add_argument("--ops", type=int, default=60)
     p.add_argument("--only", default="", help="only the scripts whose name contains this")
     p.add_argument("--shrink-s", type=float, default=20.0)
+    p.add_argument("--revive-s", type=float, default=0.0,
+                   help="after a server died, wait for somebody to start it again")
     p.add_argument("--limit", type=int, default=10, help="stop after so many mismatches")
     args = p.parse_args()
 
+    if args.suite == "words":
+        sys.exit(words.compare(args.left, args.right))
     if args.suite == "random":
         plans = ((f"seed {n}", gen.Generator(n).plan(args.ops))
                  for n in range(args.first, args.first + args.seeds))
@@ -141,7 +146,13 @@ def main():
     start = time.monotonic()
     for name, steps in plans:
         done += 1
-        if not compare(args, name, steps):
+        try:
+            same = compare(args, name, steps)
+        except OSError as e:
+            print(f"DIED in {name}: {e}")
+            same = False
+            time.sleep(args.revive_s)
+        if not same:
             failed += 1
             if failed >= args.limit:
                 print(f"stopped after {failed} mismatches")

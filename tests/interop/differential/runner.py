@@ -11,13 +11,16 @@ that the step set off, so that an event belongs to the step that caused it.
 
 import time
 
-from jute import XID_NOTIFICATION, XID_PING, DecodeError, In, decode_reply
+from jute import (OP_NAMES, XID_NOTIFICATION, XID_PING, DecodeError, In, decode_connect,
+                  decode_reply)
 from session import Closed, Link, Session, Silent
 
 OPEN = [[31, "world", "anyone"]]
 SUPER = b"super:adminpw"
 CONTAINER_OWNER = -(1 << 63)
-LATE_S = 3.0
+LATE_S = 1.5
+# Without and with the read-only flag.
+CONNECT_REPLY_SIZES = (36, 37)
 
 
 class Run:
@@ -135,7 +138,7 @@ class Run:
     def drain(self, s, log):
         try:
             while True:
-                log.append(("frame", s.link.frame(LATE_S).hex()))
+                log.append(self.bare_frame(s.link.frame(LATE_S)))
         except Closed:
             log.append(("eof",))
         except Silent:
@@ -188,6 +191,9 @@ class Run:
 
     def next_item(self, s, ops):
         frame = s.link.frame()
+        if len(frame) in CONNECT_REPLY_SIZES and frame[:4] == bytes(4):
+            # No request of a plan has the xid 0.
+            return self.bare_frame(frame)
         r = In(frame)
         xid, zxid, err = r.int(), r.long(), r.int()
         if xid == XID_NOTIFICATION:
@@ -201,9 +207,17 @@ class Run:
         if not waiting:
             return "unasked", {"xid": xid, "zxid": zxid, "err": err}
         op = waiting.pop(0)
-        record = decode_reply(op, r) if isinstance(op, str) else r.data[r.at:].hex()
-        return "reply", {"op": op if isinstance(op, str) else op[1], "zxid": zxid, "err": err,
-                         "record": record}
+        name = op if isinstance(op, str) else OP_NAMES.get(op[1], op[1])
+        return "reply", {"op": name, "zxid": zxid, "err": err, "record": decode_reply(name, r)}
+
+    def bare_frame(self, frame):
+        """A frame that answers no request: a connect reply or something that should not be."""
+        if len(frame) in CONNECT_REPLY_SIZES:
+            reply = decode_connect(frame)
+            return "connect reply", {"protocol": reply["protocol"], "timeout": reply["timeout"],
+                                     "passwd": len(reply["passwd"]),
+                                     "session": reply["sid"] != 0, "readOnly": reply["readOnly"]}
+        return "frame", {"bytes": frame.hex()}
 
     def settle(self, items):
         self.barrier([s for s in self.sessions.values() if s.link], items, {})
@@ -302,7 +316,7 @@ def plain(v, written, sids):
             out["times"] = times(v)
             if v["czxid"] == 0:
                 # A node of the tree's own, changed by all plans that ran before.
-                out["cversion"] = "shared"
+                out |= {k: "shared" for k in ("version", "cversion", "aversion")}
         return out
     if isinstance(v, (list, tuple)):
         return [plain(x, written, sids) for x in v]
@@ -369,6 +383,10 @@ class Admin:
         if reply["err"] not in (0, -110):
             raise RuntimeError(f"cannot create {root}: {reply['err']}")
 
+    def close(self):
+        self.call("closeSession", {})
+        self.session.abandon()
+
     def remove(self, path):
         reply = self.call("getChildren", {"path": path, "watch": False})
         if reply["err"] == 0:
@@ -376,15 +394,21 @@ class Admin:
                 self.remove(f"{path}/{child}")
             self.call("delete", {"path": path, "version": -1})
 
-    def clean(self, root):
-        self.remove("/zookeeper/quota" + root)
-        self.remove(root)
+    def clean(self):
+        """Removes all that plans made, so that one plan's fault is not the next one's."""
+        for parent, kept in (("/zookeeper/quota", []), ("/zookeeper", ["quota", "config"]),
+                             ("", ["zookeeper"])):
+            reply = self.call("getChildren", {"path": parent or "/", "watch": False})
+            for child in reply["record"]["children"]:
+                if child not in kept:
+                    self.remove(f"{parent}/{child}")
 
 
 def record(address, root, steps):
     """Runs `steps` under a fresh `root` and returns the normalised trace."""
     admin = Admin(address)
     admin.make_root(root)
+    admin.close()
     run = Run(address, root)
     try:
         run.run(steps)
@@ -393,9 +417,9 @@ def record(address, root, steps):
             session.abandon()
     for sid, passwd in {(s.sid, s.passwd) for s in run.sessions.values() if s.sid}:
         end_session(address, sid, passwd)
-    admin.clean(root)
-    admin.call("closeSession", {})
-    admin.session.abandon()
+    admin = Admin(address)
+    admin.clean()
+    admin.close()
     return normalise(run, steps)
 
 
