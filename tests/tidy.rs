@@ -38,7 +38,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("admin", &["types", "jute", "metrics", "exchange", "auth"]),
     ("rt", &["types", "io", "wal"]),
     ("client", &["types", "jute"]),
-    ("cli", &["types", "jute", "client"]),
+    ("cli", &["types", "jute", "config", "client"]),
     ("bench", &["types", "jute", "client"]),
     ("launch", &["types", "config", "client"]),
 ];

@@ -1,9 +1,62 @@
-//! `zkore cli`: the commands of zkCli.
+//! `zkore cli`: zkCli, Apache's command line client, with its commands, texts and exit codes
+//! (`org.apache.zookeeper.ZooKeeperMain` and `org.apache.zookeeper.cli`).
+//!
+//! [`command`] is the table of commands, one file a group; [`shell`] runs them, one from the
+//! command line or line by line. What Java prints in the course of a crash (an argument that is no
+//! number, say) is printed as the message alone, and the shell goes on.
+
+mod access;
+mod acl;
+mod arguments;
+mod command;
+mod complete;
+mod console;
+mod error;
+mod format;
+mod nodes;
+mod options;
+mod quota;
+mod server;
+mod session;
+mod shell;
+mod trees;
+mod watching;
+mod words;
 
 use std::process::ExitCode;
 
-/// Runs the command with these arguments.
-pub fn main(_arguments: Vec<String>) -> ExitCode {
-    eprintln!("zkore cli is not built yet");
-    ExitCode::FAILURE
+use arguments::Arguments;
+use shell::Shell;
+
+/// Runs `zkore cli`. The arguments are those behind `cli`. The exit code is that of the last
+/// command: 0, 1 for a failure, 127 for a command that there is not, 2 for a bad configuration
+/// file.
+pub fn main(args: Vec<String>) -> ExitCode {
+    let arguments = Arguments::parse(args);
+    if arguments.help {
+        println!("{}", command::usage());
+        return ExitCode::SUCCESS;
+    }
+    if let Some(option) = &arguments.without_value {
+        eprintln!("Error: no argument found for option {option}");
+    }
+    println!("Connecting to {}", arguments.server);
+    let client_config = match arguments.client_config() {
+        Ok(client_config) => client_config,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(error.exit_code());
+        }
+    };
+    let mut shell = Shell::new(client_config, arguments.wait_for_connection);
+    if let Err(error) = shell.connect(&arguments.server) {
+        shell.console().err(&error.to_string());
+        return ExitCode::from(error.exit_code());
+    }
+    if arguments.command.is_empty() {
+        shell.run_lines();
+    } else {
+        shell.run(&arguments.command);
+    }
+    ExitCode::from(shell.exit_code())
 }
