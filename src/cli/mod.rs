@@ -49,7 +49,7 @@ pub fn main(args: Vec<String>) -> ExitCode {
         }
     };
     let mut shell = Shell::new(client_config, arguments.wait_for_connection);
-    if let Err(error) = shell.connect(&arguments.server) {
+    if let Err(error) = shell.connect(arguments.server) {
         shell.console().err(&error.to_string());
         return ExitCode::from(error.exit_code());
     }

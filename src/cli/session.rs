@@ -43,10 +43,11 @@ const fn of_client(name: &'static str, usage: &'static str, run: Run) -> Command
 }
 
 fn connect(shell: &mut Shell, _: &Command, words: &[String]) -> Result<(), CliError> {
-    match words.get(1) {
-        Some(host) => shell.connect(&host.clone()),
-        None => shell.connect(&shell.host().to_owned()),
-    }
+    let host = match words.get(1) {
+        Some(host) => host.clone(),
+        None => shell.host().to_owned(),
+    };
+    shell.connect(host)
 }
 
 fn history(shell: &mut Shell, _: &Command, _: &[String]) -> Result<(), CliError> {

@@ -63,13 +63,13 @@ impl Shell {
     }
 
     /// Closes the session, if there is one, and begins another with the servers of `host`.
-    pub fn connect(&mut self, host: &str) -> Result<(), CliError> {
+    pub fn connect(&mut self, host: String) -> Result<(), CliError> {
         if let Some(client) = self.client_if_any()
             && client.state().is_alive()
         {
             client.close();
         }
-        self.host = host.to_owned();
+        self.host = host;
         let (connected, connects) = sync_channel(1);
         let print = self.watcher.clone();
         let watcher = Watcher::new(move |event: &WatchedEvent| {
@@ -79,7 +79,7 @@ impl Shell {
                 let _ = connected.try_send(());
             }
         });
-        let client = Client::connect(host, self.config.clone(), Some(watcher.clone()))?;
+        let client = Client::connect(&self.host, self.config.clone(), Some(watcher.clone()))?;
         self.watcher = watcher;
         *self.lock_current() = Some(Arc::new(client));
         let patience = Duration::from_millis(self.config.session_timeout_ms.max(0) as u64);
