@@ -40,10 +40,9 @@ impl AlignedBuffer {
 
     /// The same as one of a fixed set, known to a ring by its slot.
     pub fn with_slot(capacity: usize, slot: u16) -> AlignedBuffer {
-        AlignedBuffer {
-            slot: Some(slot),
-            ..AlignedBuffer::new(capacity)
-        }
+        let mut buffer = AlignedBuffer::new(capacity);
+        buffer.slot = Some(slot);
+        buffer
     }
 
     /// Its number in the set that a ring may register; `None` for one made for a single use.

@@ -12,6 +12,9 @@
 mod buffer;
 mod error;
 
+#[cfg(test)]
+pub mod memory;
+
 pub use buffer::AlignedBuffer;
 pub use error::DiskError;
 

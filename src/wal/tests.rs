@@ -1,1 +1,568 @@
-//! Tests of the log as a whole.
+//! Tests of the log as a whole, on a disk that loses power and on a real one.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::format::{HeaderFault, SegmentHeader, segment_name};
+use super::{LogWrite, Recovered, Wal, WalError, WalOptions, dump, purge};
+use crate::io::memory::MemoryDisk;
+use crate::io::{BLOCK, Disk, SECTOR};
+use crate::rt::disk::StdDisk;
+use crate::types::Zxid;
+
+type Records = Vec<(Zxid, Vec<u8>)>;
+
+/// A generator of numbers for plans: splitmix64.
+struct Plan(u64);
+
+impl Plan {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
+
+fn dir() -> PathBuf {
+    PathBuf::from("/data")
+}
+
+fn options() -> WalOptions {
+    WalOptions {
+        segment_bytes: 64 << 10,
+        batch_bytes_max: 16 << 10,
+        pending_bytes_max: 64 << 10,
+        ..WalOptions::default()
+    }
+}
+
+fn recover_in(
+    disk: &dyn Disk,
+    dir: &Path,
+    after: Zxid,
+) -> Result<(Wal, Recovered, Records), WalError> {
+    let mut records = Records::new();
+    let (wal, recovered) = Wal::recover(disk, dir, options(), after, &mut |zxid, payload| {
+        records.push((zxid, payload.to_vec()));
+    })?;
+    assert_eq!(recovered.records as usize, records.len());
+    Ok((wal, recovered, records))
+}
+
+fn recover(disk: &MemoryDisk) -> Result<(Wal, Recovered, Records), WalError> {
+    recover_in(disk, &dir(), Zxid::ZERO)
+}
+
+/// Does the write on the spot.
+fn write(wal: &mut Wal, write: LogWrite) {
+    write
+        .file
+        .write_at(write.offset, &write.buffer)
+        .expect("written");
+    let count = write.buffer.len();
+    wal.complete(write.id, write.buffer, Ok(count), 0)
+        .expect("complete");
+}
+
+/// Writes all that waits, and runs the background's tasks.
+fn drain(wal: &mut Wal, disk: &dyn Disk) {
+    run_tasks(wal, disk);
+    while let Some(next) = wal.poll_write(0) {
+        write(wal, next);
+        run_tasks(wal, disk);
+    }
+}
+
+fn run_tasks(wal: &mut Wal, disk: &dyn Disk) {
+    while let Some(task) = wal.poll_segment_task() {
+        wal.segment_done(task.run(disk)).expect("room for segments");
+    }
+}
+
+fn payload(zxid: i64, bytes: usize) -> Vec<u8> {
+    (0..bytes)
+        .map(|at| (zxid as usize * 31 + at) as u8)
+        .collect()
+}
+
+/// A log of `count` records of `bytes` bytes, each in a batch of its own.
+fn log_of(count: i64, bytes: usize) -> (MemoryDisk, Wal) {
+    let disk = MemoryDisk::default();
+    let (mut wal, _, _) = recover(&disk).expect("a fresh start");
+    for zxid in 1..=count {
+        wal.append(Zxid(zxid), &payload(zxid, bytes)).expect("room");
+        drain(&mut wal, &disk);
+    }
+    assert_eq!(wal.durable_zxid(), Zxid(count));
+    (disk, wal)
+}
+
+fn segments(disk: &dyn Disk) -> Vec<PathBuf> {
+    let names = disk.list(&dir()).expect("listed");
+    let mut paths: Vec<PathBuf> = names
+        .iter()
+        .filter(|name| name.starts_with("log."))
+        .map(|name| dir().join(name))
+        .collect();
+    paths.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
+    paths
+}
+
+#[test]
+fn records_come_back_over_many_segments() {
+    let (disk, _) = log_of(100, 3000);
+    assert!(segments(&disk).len() > 4);
+    let (mut wal, recovered, records) = recover(&disk).expect("sound");
+    assert_eq!((records.len(), recovered.last), (100, Zxid(100)));
+    assert_eq!(recovered.cut, None);
+    for (at, (zxid, bytes)) in records.iter().enumerate() {
+        assert_eq!(*zxid, Zxid(at as i64 + 1));
+        assert_eq!(*bytes, payload(zxid.0, 3000));
+    }
+    wal.append(Zxid(101), b"more").expect("room");
+    drain(&mut wal, &disk);
+    let (_, _, records) = recover_in(&disk, &dir(), Zxid(99)).expect("sound");
+    assert_eq!(records.len(), 2);
+}
+
+/// Any order of appends, completions, rolls, marks and background work, and power lost at any
+/// moment: what was acknowledged is there, what is there is a prefix, and the log goes on.
+#[test]
+fn power_loss_at_any_moment_loses_nothing_acknowledged() {
+    for seed in 0..60 {
+        let mut plan = Plan(seed);
+        let mut disk = MemoryDisk::default();
+        let mut written = Records::new();
+        let mut acknowledged = Zxid::ZERO;
+        for round in 0..6 {
+            let (wal, _, records) = match recover(&disk) {
+                Ok(recovered) => recovered,
+                Err(error) => panic!("seed {seed}, round {round}: {error}"),
+            };
+            let durable = written.iter().filter(|(zxid, _)| *zxid <= acknowledged);
+            assert!(
+                records.len() >= durable.count(),
+                "seed {seed}, round {round}"
+            );
+            assert_eq!(
+                records,
+                written[..records.len()],
+                "seed {seed}, round {round}"
+            );
+            written = records;
+            disk = live_and_crash(&mut plan, &disk, wal, &mut written, &mut acknowledged);
+            if plan.below(3) == 0 {
+                let steps = plan.below(6);
+                disk.die_at(steps);
+                let _ = recover(&disk);
+                disk = disk.crash(&mut || plan.below(2) == 0);
+            }
+        }
+    }
+}
+
+/// One life of a server, up to the power loss; returns what the disk holds then.
+fn live_and_crash(
+    plan: &mut Plan,
+    disk: &MemoryDisk,
+    mut wal: Wal,
+    written: &mut Records,
+    acknowledged: &mut Zxid,
+) -> MemoryDisk {
+    let mut writes: Vec<LogWrite> = Vec::new();
+    let mut tasks = Vec::new();
+    for _ in 0..plan.below(120) {
+        match plan.below(10) {
+            0..4 if !wal.is_full() => {
+                let last = written.last().map_or(0, |(zxid, _)| zxid.0);
+                let zxid = Zxid(last + 1 + (plan.below(20) == 0) as i64);
+                let bytes = match plan.below(12) {
+                    0 => 20_000,
+                    1 => 0,
+                    _ => plan.below(6000) as usize,
+                };
+                wal.append(zxid, &payload(zxid.0, bytes)).expect("room");
+                written.push((zxid, payload(zxid.0, bytes)));
+            }
+            0..6 => writes.extend(wal.poll_write(0)),
+            6 | 7 if !writes.is_empty() => {
+                let at = plan.below(writes.len() as u64) as usize;
+                write(&mut wal, writes.remove(at));
+            }
+            8 => tasks.extend(wal.poll_segment_task()),
+            9 if !tasks.is_empty() => {
+                let result = tasks.remove(0).run(disk);
+                wal.segment_done(result).expect("room for segments");
+            }
+            9 if plan.below(4) == 0 => wal.roll(),
+            9 => drop(wal.mark()),
+            _ => {}
+        }
+    }
+    *acknowledged = (*acknowledged).max(wal.durable_zxid());
+    for write in &writes {
+        let likely = plan.below(5);
+        for (at, sector) in write.buffer.chunks(SECTOR).enumerate() {
+            if plan.below(4) < likely {
+                let offset = write.offset + (at * SECTOR) as u64;
+                write.file.write_at(offset, sector).expect("written");
+            }
+        }
+    }
+    let likely = plan.below(5);
+    disk.crash(&mut || plan.below(4) < likely)
+}
+
+/// Every flipped byte of a log that said that it is durable is noticed, or changes nothing.
+#[test]
+fn flipped_bytes_never_pass() {
+    let (disk, mut wal) = log_of(9, 40);
+    assert!(wal.mark());
+    drain(&mut wal, &disk);
+    assert!(!wal.mark(), "once is enough");
+    let path = segments(&disk).remove(0);
+    let bytes = disk.bytes(&path);
+    let (_, _, sound) = recover(&disk).expect("sound");
+    let end = super::scan::written_end(&bytes);
+    let interesting = (0..end).filter(|at| at % BLOCK < 110 || at % 173 == 0);
+    let (mut refused, mut unharmed) = (0, 0);
+    for at in interesting {
+        let copy = disk.copy();
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1 << (at % 8);
+        copy.set_bytes(&path, &flipped);
+        match recover(&copy) {
+            Ok((_, _, records)) => {
+                assert_eq!(records, sound, "byte {at}");
+                unharmed += 1;
+            }
+            Err(error @ (WalError::Corrupt { .. } | WalError::Missing { .. })) => {
+                let text = error.to_string();
+                assert!(text.contains("/data/log.1"), "{text}");
+                assert_eq!(copy.bytes(&path), flipped, "nothing is changed");
+                refused += 1;
+            }
+            Err(WalError::Foreign { .. } | WalError::Version { .. }) => refused += 1,
+            Err(error) => panic!("byte {at}: {error}"),
+        }
+    }
+    assert!(refused > 900 && unharmed > 400, "{refused} {unharmed}");
+}
+
+/// Without a mark, a flip in the last batch looks like a torn tail; in the one before it does not,
+/// since that one was written in full.
+#[test]
+fn a_flip_before_the_last_batch_is_damage_and_in_the_last_a_torn_tail() {
+    let (disk, _) = log_of(5, 40);
+    let path = segments(&disk).remove(0);
+    for (block, is_damage) in [(1, true), (3, true), (4, true), (5, false)] {
+        let copy = disk.copy();
+        let mut bytes = copy.bytes(&path);
+        bytes[block * BLOCK + 70] ^= 4;
+        copy.set_bytes(&path, &bytes);
+        match recover(&copy) {
+            Err(WalError::Corrupt {
+                offset, last_good, ..
+            }) => {
+                assert!(is_damage, "block {block}");
+                assert_eq!(offset as usize, block * BLOCK + 40);
+                assert_eq!(last_good, Zxid(block as i64 - 1));
+            }
+            Ok((_, recovered, records)) => {
+                assert!(!is_damage, "block {block}");
+                assert_eq!(records.len(), 4);
+                let cut = recovered.cut.expect("reported");
+                assert_eq!(
+                    (cut.offset as usize, cut.bytes as usize),
+                    (5 * BLOCK, BLOCK)
+                );
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_log_shortened_anywhere_gives_a_prefix() {
+    let (disk, _) = log_of(6, 500);
+    let path = segments(&disk).remove(0);
+    let bytes = disk.bytes(&path);
+    let (_, _, sound) = recover(&disk).expect("sound");
+    for length in (0..8 * BLOCK).filter(|at| at % BLOCK < 50 || at % 61 == 0) {
+        let copy = disk.copy();
+        copy.set_bytes(&path, &bytes[..length]);
+        let (mut wal, _, records) = recover(&copy).expect("a torn tail");
+        assert_eq!(records, sound[..records.len()]);
+        let whole = (length + BLOCK - 556).saturating_sub(BLOCK) / BLOCK;
+        assert!(records.len() >= whole.min(6), "{length}: {}", records.len());
+        let last = records.last().map_or(0, |(zxid, _)| zxid.0);
+        wal.append(Zxid(last + 1), b"next").expect("room");
+        drain(&mut wal, &copy);
+        let (_, _, again) = recover(&copy).expect("sound");
+        assert_eq!(again.len(), records.len() + 1, "{length}");
+    }
+}
+
+#[test]
+fn a_missing_segment_is_noticed() {
+    let (disk, _) = log_of(60, 3000);
+    let paths = segments(&disk);
+    assert!(paths.len() >= 4);
+    for path in &paths[..paths.len() - 1] {
+        let copy = disk.copy();
+        copy.remove(path).expect("there");
+        let refused = recover(&copy).err().expect("refused");
+        assert!(matches!(refused, WalError::Missing { .. }), "{refused}");
+    }
+    // A snapshot that covers the first segment makes it needless.
+    let copy = disk.copy();
+    copy.remove(&paths[0]).expect("there");
+    let (_, _, records) = recover_in(&copy, &dir(), Zxid(30)).expect("sound");
+    assert_eq!(records.first().map(|(zxid, _)| *zxid), Some(Zxid(31)));
+    // Segments of a single small batch each are missed too.
+    let disk = MemoryDisk::default();
+    let (mut wal, _, _) = recover(&disk).expect("a fresh start");
+    for zxid in 1..=3 {
+        wal.append(Zxid(zxid), b"x").expect("room");
+        drain(&mut wal, &disk);
+        wal.roll();
+    }
+    disk.remove(&dir().join("log.2")).expect("there");
+    let refused = recover(&disk).err().expect("refused");
+    assert!(matches!(refused, WalError::Missing { .. }), "{refused}");
+}
+
+#[test]
+fn a_log_older_than_its_snapshot_starts_a_segment() {
+    let (disk, _) = log_of(5, 10);
+    let (mut wal, recovered, records) = recover_in(&disk, &dir(), Zxid(50)).expect("sound");
+    assert_eq!((recovered.last, records.len()), (Zxid(50), 0));
+    wal.append(Zxid(51), b"x").expect("room");
+    drain(&mut wal, &disk);
+    let (_, _, records) = recover_in(&disk, &dir(), Zxid(50)).expect("sound");
+    assert_eq!(records.len(), 1);
+    // Without that snapshot, what lies between is not there.
+    let refused = recover(&disk).err().expect("refused");
+    assert!(matches!(refused, WalError::Missing { .. }), "{refused}");
+}
+
+#[test]
+fn durable_is_the_contiguous_prefix_and_failures_latch() {
+    let disk = MemoryDisk::default();
+    let (mut wal, _, _) = recover(&disk).expect("a fresh start");
+    wal.append(Zxid(1), b"a").expect("room");
+    let first = wal.poll_write(10).expect("due");
+    wal.append(Zxid(2), b"b").expect("room");
+    let second = wal.poll_write(10).expect("two in flight");
+    wal.append(Zxid(3), b"c").expect("room");
+    wal.append(Zxid(4), b"d").expect("room");
+    assert!(wal.poll_write(10).is_none(), "no more than two");
+    assert!(wal.has_unwritten());
+
+    let count = second.buffer.len();
+    let completion = wal.complete(second.id, second.buffer, Ok(count), 30);
+    assert!(!completion.expect("complete").has_advanced);
+    assert_eq!(wal.durable_zxid(), Zxid::ZERO);
+    let count = first.buffer.len();
+    let completion = wal.complete(first.id, first.buffer, Ok(count), 50);
+    let completion = completion.expect("complete");
+    assert_eq!((completion.elapsed_us, completion.has_advanced), (40, true));
+    assert_eq!(wal.durable_zxid(), Zxid(2));
+
+    let third = wal.poll_write(60).expect("both records in one");
+    wal.append(Zxid(5), b"e").expect("room");
+    let fourth = wal.poll_write(60).expect("two in flight");
+    let (short, whole) = (third.buffer.len() - 512, fourth.buffer.len());
+    let failed = wal.complete(third.id, third.buffer, Ok(short), 70);
+    assert!(matches!(failed, Err(WalError::Failed(_))));
+    wal.complete(fourth.id, fourth.buffer, Ok(whole), 70)
+        .expect("it was written");
+    assert_eq!(wal.durable_zxid(), Zxid(2));
+    let refused = wal.append(Zxid(6), b"f").expect_err("latched");
+    assert!(refused.to_string().contains("only"), "{refused}");
+    assert!(wal.poll_write(80).is_none());
+    assert!(wal.poll_segment_task().is_none() || wal.poll_segment_task().is_none());
+}
+
+#[test]
+fn an_error_of_a_write_names_the_file() {
+    let disk = MemoryDisk::default();
+    let (mut wal, _, _) = recover(&disk).expect("a fresh start");
+    wal.append(Zxid(0x1a), b"a").expect("room");
+    let write = wal.poll_write(0).expect("due");
+    let error = io::Error::other("input/output error");
+    let failed = wal.complete(write.id, write.buffer, Err(error), 0);
+    let text = failed.expect_err("latched").to_string();
+    assert!(text.contains("/data/log.1a: input/output error"), "{text}");
+}
+
+#[test]
+fn a_full_disk_refuses_writes_until_there_is_room() {
+    let disk = MemoryDisk::default();
+    let (mut wal, _, _) = recover(&disk).expect("a fresh start");
+    disk.set_capacity(Some(100 << 10));
+    let mut zxid = 0;
+    let refused = loop {
+        if let Some(task) = wal.poll_segment_task() {
+            let _ = wal.segment_done(task.run(&disk));
+        }
+        zxid += 1;
+        assert!(!wal.is_full(), "clients are told, not kept waiting");
+        match wal.append(Zxid(zxid), &payload(zxid, 5000)) {
+            Ok(()) => drop(wal.poll_write(0).map(|next| write(&mut wal, next))),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, WalError::NoSpace(_)), "{refused}");
+    assert_eq!(wal.durable_zxid(), Zxid(zxid - 1));
+    assert!(wal.refusal().is_some() && wal.check_room(5000).is_err());
+    let left = disk.list(&dir()).expect("listed");
+    assert_eq!(left.len(), 1, "what was begun is removed: {left:?}");
+
+    wal.retry_segment_tasks();
+    let task = wal.poll_segment_task().expect("tried again");
+    assert!(wal.segment_done(task.run(&disk)).is_err());
+    disk.set_capacity(None);
+    wal.retry_segment_tasks();
+    run_tasks(&mut wal, &disk);
+    assert!(wal.refusal().is_none());
+    wal.append(Zxid(zxid), &payload(zxid, 5000))
+        .expect("room again");
+    drain(&mut wal, &disk);
+    let (_, _, records) = recover(&disk).expect("sound");
+    assert_eq!(records.len() as i64, zxid);
+}
+
+#[test]
+fn a_slow_background_holds_the_driver_back_and_harms_nothing() {
+    let disk = MemoryDisk::default();
+    let (mut wal, _, _) = recover(&disk).expect("a fresh start");
+    for zxid in 1..=40 {
+        wal.append(Zxid(zxid), &payload(zxid, 3000)).expect("room");
+        while let Some(next) = wal.poll_write(0) {
+            write(&mut wal, next);
+        }
+    }
+    assert!(wal.is_full());
+    run_tasks(&mut wal, &disk);
+    assert!(!wal.is_full());
+    let (_, _, records) = recover(&disk).expect("sound");
+    assert_eq!(records.len(), 40);
+}
+
+#[test]
+fn a_record_larger_than_a_segment_is_kept() {
+    let disk = MemoryDisk::default();
+    let (mut wal, _, _) = recover(&disk).expect("a fresh start");
+    for zxid in 1..=4 {
+        let bytes = if zxid % 2 == 0 { 3 << 20 } else { 10 };
+        wal.append(Zxid(zxid), &payload(zxid, bytes)).expect("room");
+        drain(&mut wal, &disk);
+    }
+    let (_, _, records) = recover(&disk).expect("sound");
+    assert_eq!(records[3], (Zxid(4), payload(4, 3 << 20)));
+    assert_eq!(records.len(), 4);
+}
+
+#[test]
+fn rolling_lets_purge_remove_what_lies_before_a_snapshot() {
+    let disk = MemoryDisk::default();
+    let (mut wal, _, _) = recover(&disk).expect("a fresh start");
+    for zxid in 1..=30 {
+        wal.append(Zxid(zxid), b"x").expect("room");
+        drain(&mut wal, &disk);
+        if zxid % 10 == 0 {
+            wal.roll();
+        }
+    }
+    let names = |disk| -> Vec<PathBuf> { segments(disk) };
+    assert_eq!(
+        names(&disk),
+        ["/data/log.1", "/data/log.b", "/data/log.15"].map(PathBuf::from)
+    );
+    assert!(purge(&disk, &dir(), Zxid(10)).expect("purged").is_empty());
+    let removed = purge(&disk, &dir(), Zxid(20)).expect("purged");
+    assert_eq!(removed, [dir().join("log.1")]);
+    let (_, _, records) = recover_in(&disk, &dir(), Zxid(20)).expect("sound");
+    assert_eq!(records.len(), 10);
+}
+
+#[test]
+fn foreign_and_newer_files_are_refused() {
+    let (disk, _) = log_of(1, 10);
+    let path = dir().join(segment_name(Zxid(1)));
+    let mut bytes = disk.bytes(&path);
+    bytes[8] = 2;
+    let crc = crc32c::crc32c(&bytes[..40]);
+    bytes[40..44].copy_from_slice(&crc.to_le_bytes());
+    assert_eq!(SegmentHeader::decode(&bytes), Err(HeaderFault::Version(2)));
+    disk.set_bytes(&path, &bytes);
+    let refused = recover(&disk).err().expect("refused");
+    assert!(matches!(refused, WalError::Version { version: 2, .. }));
+    disk.set_bytes(&path, b"ZKLG\0\0\0\x02");
+    let refused = recover(&disk).err().expect("refused");
+    assert!(refused.to_string().contains("Apache"), "{refused}");
+}
+
+#[test]
+fn a_listing_shows_what_can_be_saved() {
+    let (disk, _) = log_of(5, 40);
+    let path = dir().join("log.1");
+    let mut bytes = disk.bytes(&path);
+    bytes[2 * BLOCK + 70] ^= 1;
+    bytes[3] ^= 1;
+    disk.set_bytes(&path, &bytes);
+    let mut out = Vec::new();
+    let summary = dump(&disk, &path, &mut out).expect("listed");
+    assert_eq!((summary.records, summary.faults), (4, 2));
+    let text = String::from_utf8(out).expect("text");
+    assert!(
+        text.contains("offset 8232: the record does not match"),
+        "{text}"
+    );
+    assert!(text.contains("zxid 0x5: 40 bytes"), "{text}");
+}
+
+/// The same on a real file system, past the page cache where it allows that.
+#[test]
+fn a_real_disk_keeps_the_log() {
+    for is_synchronous in [true, false] {
+        let temp = tempfile::tempdir().expect("a place");
+        let mut expected = 0;
+        for _ in 0..3 {
+            let options = WalOptions {
+                is_synchronous,
+                ..options()
+            };
+            let mut count = 0;
+            let (mut wal, recovered) = Wal::recover(
+                &StdDisk,
+                temp.path(),
+                options,
+                Zxid::ZERO,
+                &mut |_, bytes| {
+                    count += 1;
+                    assert_eq!(bytes, payload(count, 1500));
+                },
+            )
+            .expect("sound");
+            assert_eq!((count, recovered.cut), (expected, None));
+            for _ in 0..40 {
+                expected += 1;
+                wal.append(Zxid(expected), &payload(expected, 1500))
+                    .expect("room");
+                if expected % 3 == 0 {
+                    drain(&mut wal, &StdDisk);
+                }
+            }
+            drain(&mut wal, &StdDisk);
+            assert_eq!(wal.durable_zxid(), Zxid(expected));
+        }
+    }
+}
