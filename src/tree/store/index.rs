@@ -1,0 +1,411 @@
+//! From path to cell: extendible hashing, read without locks.
+//!
+//! A directory of pointers, chosen by the upper bits of the hash, leads to segments of open
+//! addressing. A segment that fills up is split in two, so growing costs the same at any size: no
+//! write ever waits for the whole index to be rebuilt. A slot holds the pointer to a cell with 16
+//! bits of its hash on top, so that other cells are rarely looked at.
+//!
+//! Cells of one path may stand here several times, dead ones until no view needs them: readers take
+//! the one that they can see.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::cell::Cell as StdCell;
+use std::hash::{BuildHasher, Hasher};
+use std::mem::offset_of;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use foldhash::fast::FixedState;
+
+use super::cell::{Cell, CellRef};
+
+const SEGMENT_CAP: u32 = 1024;
+/// Past this depth (16 Mi segments) segments grow instead of being split.
+const DEPTH_MAX: u32 = 24;
+const TAG_SHIFT: u32 = 48;
+const ADDRESS_MASK: usize = (1 << TAG_SHIFT) - 1;
+/// What stands in a slot whose cell was taken out.
+const VACATED: usize = 1;
+
+#[repr(C)]
+pub(super) struct Segment {
+    cap: u32,
+    /// How many upper bits of the hash all cells here share.
+    depth: u32,
+    /// Slots that are not null, and those that hold a cell; the writer's own notes.
+    used: StdCell<u32>,
+    live: StdCell<u32>,
+    slots: [AtomicPtr<Cell>; 0],
+}
+
+pub(super) struct Directory {
+    bits: u32,
+    segments: Box<[AtomicPtr<Segment>]>,
+}
+
+/// What a change of the index left behind; readers may be in it still.
+pub(super) enum OldPart {
+    Segment(NonNull<Segment>),
+    Directory(NonNull<Directory>),
+}
+
+impl OldPart {
+    /// # Safety
+    /// Nobody reads it now or later.
+    pub(super) unsafe fn free(self) {
+        // SAFETY: as the caller says; each comes from the allocation that is named here.
+        unsafe {
+            match self {
+                OldPart::Segment(segment) => Segment::free(segment),
+                OldPart::Directory(directory) => drop(Box::from_raw(directory.as_ptr())),
+            }
+        }
+    }
+}
+
+fn segment_layout(cap: u32) -> Layout {
+    let slots = Layout::array::<AtomicPtr<Cell>>(cap as usize).expect("cap is an u32");
+    let (layout, offset) = Layout::new::<Segment>()
+        .extend(slots)
+        .expect("an u32 of pointers fits memory");
+    debug_assert_eq!(offset, offset_of!(Segment, slots));
+    layout
+}
+
+impl Segment {
+    fn allocate(cap: u32, depth: u32) -> NonNull<Segment> {
+        assert!(cap.is_power_of_two());
+        let layout = segment_layout(cap);
+        // SAFETY: the layout has a size above zero; zeroes are a valid segment of null slots, and
+        // `cap` and `depth` are written before anybody else knows of the memory.
+        unsafe {
+            let Some(segment) = NonNull::new(alloc_zeroed(layout).cast::<Segment>()) else {
+                handle_alloc_error(layout)
+            };
+            (*segment.as_ptr()).cap = cap;
+            (*segment.as_ptr()).depth = depth;
+            segment
+        }
+    }
+
+    /// # Safety
+    /// Nobody reads the segment now or later.
+    unsafe fn free(segment: NonNull<Segment>) {
+        // SAFETY: as the caller says; `cap` never changes.
+        unsafe {
+            dealloc(
+                segment.cast().as_ptr(),
+                segment_layout((*segment.as_ptr()).cap),
+            )
+        }
+    }
+
+    /// # Safety
+    /// The segment must not be freed during `'a`.
+    unsafe fn slots<'a>(segment: NonNull<Segment>) -> &'a [AtomicPtr<Cell>] {
+        // SAFETY: the caller keeps it alive; `cap` slots follow the header, all of them atomics
+        // that were initialised with null. The pointer has the provenance of the allocation.
+        unsafe {
+            let first = (&raw const (*segment.as_ptr()).slots).cast::<AtomicPtr<Cell>>();
+            std::slice::from_raw_parts(first, (*segment.as_ptr()).cap as usize)
+        }
+    }
+}
+
+/// The index. Reading is for any thread, changing for the one writer.
+pub(super) struct Index {
+    directory: AtomicPtr<Directory>,
+    hasher: FixedState,
+}
+
+impl Index {
+    pub(super) fn new(hash_seed: u64) -> Index {
+        let segment = Segment::allocate(SEGMENT_CAP, 0);
+        let directory = Directory {
+            bits: 0,
+            segments: Box::new([AtomicPtr::new(segment.as_ptr())]),
+        };
+        Index {
+            directory: AtomicPtr::new(Box::into_raw(Box::new(directory))),
+            hasher: FixedState::with_seed(hash_seed),
+        }
+    }
+
+    fn hash(&self, path: &str) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(path.as_bytes());
+        hasher.finish()
+    }
+
+    /// The first cell of this path for which `choose` gives an answer.
+    ///
+    /// # Safety
+    /// What the index leaves behind from now on, and cells taken out of it from now on, must not be
+    /// freed before this returns.
+    pub(super) unsafe fn find<T>(
+        &self,
+        path: &str,
+        mut choose: impl FnMut(CellRef) -> Option<T>,
+    ) -> Option<T> {
+        let hash = self.hash(path);
+        // SAFETY: the caller keeps alive whatever is loaded here, even if the writer replaces it
+        // meanwhile. What the loads give was published by release stores.
+        let slots = unsafe { Segment::slots(self.segment(hash)) };
+        let mask = slots.len() - 1;
+        let mut at = hash as usize & mask;
+        loop {
+            let entry = slots[at].load(Ordering::Acquire);
+            if entry.is_null() {
+                return None;
+            }
+            if entry.addr() >> TAG_SHIFT == tag(hash)
+                && let Some(cell) = cell_of(entry)
+                && cell.path() == path
+                && let Some(chosen) = choose(cell)
+            {
+                return Some(chosen);
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    /// # Safety
+    /// As for [`Index::find`].
+    unsafe fn segment(&self, hash: u64) -> NonNull<Segment> {
+        // SAFETY: a published directory is whole and the caller keeps it from being freed; its
+        // pointers are never null.
+        unsafe {
+            let directory = &*self.directory.load(Ordering::Acquire);
+            let segment =
+                directory.segments[position(hash, directory.bits)].load(Ordering::Acquire);
+            NonNull::new_unchecked(segment)
+        }
+    }
+
+    /// Adds a cell. What is replaced goes to `old`.
+    ///
+    /// # Safety
+    /// The caller is the writer, and the cell stays alive until it is taken out.
+    pub(super) unsafe fn insert(&self, cell: CellRef, old: &mut Vec<OldPart>) {
+        let hash = self.hash(cell.path());
+        // SAFETY: only the writer replaces and retires segments, so what it loads is alive.
+        unsafe {
+            let mut segment = self.segment(hash);
+            while is_full(segment) {
+                self.make_room(segment, hash, old);
+                segment = self.segment(hash);
+            }
+            put(segment, cell.pointer(), hash);
+        }
+    }
+
+    /// Takes a cell out; readers that are at it still may go on reading it.
+    ///
+    /// # Safety
+    /// The caller is the writer.
+    pub(super) unsafe fn remove(&self, cell: CellRef) {
+        let hash = self.hash(cell.path());
+        // SAFETY: only the writer replaces and retires segments, so what it loads is alive.
+        unsafe {
+            let segment = self.segment(hash);
+            let slots = Segment::slots(segment);
+            let mask = slots.len() - 1;
+            let mut at = hash as usize & mask;
+            let wanted = cell.pointer().as_ptr().addr();
+            loop {
+                let entry = slots[at].load(Ordering::Relaxed);
+                assert!(
+                    !entry.is_null(),
+                    "a cell is in the index until it is removed"
+                );
+                if entry.addr() & ADDRESS_MASK == wanted {
+                    break;
+                }
+                at = (at + 1) & mask;
+            }
+            let header = segment.as_ref();
+            header.live.set(header.live.get() - 1);
+            // A search that would go on from here ends at the next slot if that is null, so it may
+            // as well end here.
+            if slots[(at + 1) & mask].load(Ordering::Relaxed).is_null() {
+                slots[at].store(ptr::null_mut(), Ordering::Release);
+                header.used.set(header.used.get() - 1);
+            } else {
+                slots[at].store(ptr::without_provenance_mut(VACATED), Ordering::Release);
+            }
+        }
+    }
+
+    /// Replaces a full segment: by two, by a bigger one, or by one without vacated slots.
+    ///
+    /// # Safety
+    /// The caller is the writer.
+    unsafe fn make_room(&self, segment: NonNull<Segment>, hash: u64, old: &mut Vec<OldPart>) {
+        // SAFETY: only the writer replaces and retires segments, so both are alive. Cells in a
+        // segment are alive: they are freed only after they were taken out.
+        unsafe {
+            let (cap, depth, live) = {
+                let header = segment.as_ref();
+                (header.cap, header.depth, header.live.get())
+            };
+            let is_crowded = live > cap / 5 * 3;
+            let cells = Segment::slots(segment)
+                .iter()
+                .filter_map(|slot| cell_of(slot.load(Ordering::Relaxed)));
+            if is_crowded && depth < DEPTH_MAX {
+                let halves = [
+                    Segment::allocate(cap, depth + 1),
+                    Segment::allocate(cap, depth + 1),
+                ];
+                for cell in cells {
+                    let hash = self.hash(cell.path());
+                    let half = (hash >> (63 - depth) & 1) as usize;
+                    put(halves[half], cell.pointer(), hash);
+                }
+                self.replace(hash, depth, halves, old);
+            } else {
+                let cap = if is_crowded { cap * 2 } else { cap };
+                let whole = Segment::allocate(cap, depth);
+                for cell in cells {
+                    put(whole, cell.pointer(), self.hash(cell.path()));
+                }
+                self.replace(hash, depth, [whole, whole], old);
+            }
+            old.push(OldPart::Segment(segment));
+        }
+    }
+
+    /// Lets all positions that led to the segment of `hash` lead to its successors.
+    ///
+    /// # Safety
+    /// The caller is the writer.
+    unsafe fn replace(
+        &self,
+        hash: u64,
+        depth: u32,
+        halves: [NonNull<Segment>; 2],
+        old: &mut Vec<OldPart>,
+    ) {
+        // SAFETY: only the writer replaces the directory, so it is alive.
+        let mut directory = unsafe { &*self.directory.load(Ordering::Relaxed) };
+        if halves[0] != halves[1] && depth == directory.bits {
+            directory = self.double(directory, old);
+        }
+        let bits = directory.bits;
+        let span = 1usize << (bits - depth);
+        let first = position(hash, bits) & !(span - 1);
+        for at in 0..span {
+            let half = halves[usize::from(at >= span / 2)];
+            directory.segments[first + at].store(half.as_ptr(), Ordering::Release);
+        }
+    }
+
+    fn double<'a>(&'a self, directory: &Directory, old: &mut Vec<OldPart>) -> &'a Directory {
+        let segments = directory
+            .segments
+            .iter()
+            .flat_map(|segment| {
+                let segment = segment.load(Ordering::Relaxed);
+                [AtomicPtr::new(segment), AtomicPtr::new(segment)]
+            })
+            .collect();
+        let doubled = Box::into_raw(Box::new(Directory {
+            bits: directory.bits + 1,
+            segments,
+        }));
+        let former = self.directory.swap(doubled, Ordering::AcqRel);
+        old.push(OldPart::Directory(
+            NonNull::new(former).expect("there always is a directory"),
+        ));
+        // SAFETY: it was just made and is freed only after the writer replaced it.
+        unsafe { &*doubled }
+    }
+
+    /// Frees the index and hands out every cell in it.
+    ///
+    /// # Safety
+    /// Nobody uses the index now or later.
+    pub(super) unsafe fn dismantle(&mut self, mut take: impl FnMut(CellRef)) {
+        // SAFETY: nobody else is there; positions that share a segment are neighbours, so
+        // each segment is met first once.
+        unsafe {
+            let directory = Box::from_raw(*self.directory.get_mut());
+            let mut last = ptr::null_mut();
+            for segment in &directory.segments {
+                let segment = segment.load(Ordering::Relaxed);
+                if segment == last {
+                    continue;
+                }
+                last = segment;
+                let segment = NonNull::new_unchecked(segment);
+                Segment::slots(segment)
+                    .iter()
+                    .filter_map(|slot| cell_of(slot.load(Ordering::Relaxed)))
+                    .for_each(&mut take);
+                Segment::free(segment);
+            }
+        }
+    }
+}
+
+fn tag(hash: u64) -> usize {
+    (hash >> 24) as usize & 0xffff
+}
+
+fn position(hash: u64, bits: u32) -> usize {
+    if bits == 0 {
+        0
+    } else {
+        (hash >> (64 - bits)) as usize
+    }
+}
+
+fn cell_of(entry: *mut Cell) -> Option<CellRef> {
+    let cell = entry.map_addr(|address| address & ADDRESS_MASK);
+    if cell.addr() == VACATED {
+        return None;
+    }
+    // SAFETY: slots hold nothing but cells, null and the mark of a vacated slot; a cell that a slot
+    // holds is alive as long as whoever loaded it may use it, see `Index::find`.
+    NonNull::new(cell).map(|cell| unsafe { CellRef::new(cell) })
+}
+
+/// # Safety
+/// The caller is the writer, and the segment is alive.
+unsafe fn is_full(segment: NonNull<Segment>) -> bool {
+    // SAFETY: as the caller says.
+    let header = unsafe { segment.as_ref() };
+    header.used.get() + 1 > header.cap / 5 * 4
+}
+
+/// # Safety
+/// The caller is the writer, the segment alive and not full.
+unsafe fn put(segment: NonNull<Segment>, cell: NonNull<Cell>, hash: u64) {
+    let address = cell.as_ptr().addr();
+    assert!(
+        address <= ADDRESS_MASK && address != VACATED,
+        "user space addresses have 48 bits"
+    );
+    let entry = cell
+        .as_ptr()
+        .map_addr(|address| address | tag(hash) << TAG_SHIFT);
+    // SAFETY: as the caller says.
+    unsafe {
+        let slots = Segment::slots(segment);
+        let mask = slots.len() - 1;
+        let mut at = hash as usize & mask;
+        loop {
+            let found = slots[at].load(Ordering::Relaxed);
+            if found.is_null() || found.addr() == VACATED {
+                let header = segment.as_ref();
+                header.live.set(header.live.get() + 1);
+                if found.is_null() {
+                    header.used.set(header.used.get() + 1);
+                }
+                slots[at].store(entry, Ordering::Release);
+                return;
+            }
+            at = (at + 1) & mask;
+        }
+    }
+}

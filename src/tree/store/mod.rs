@@ -1,0 +1,762 @@
+//! The memory of the tree: one writer, readers on any thread, and when what is freed.
+//!
+//! All unsafe code of the tree is in this module and its children [`cell`] (layout of nodes) and
+//! [`index`] (from path to cell). What they offer to the rest of the tree is safe.
+//!
+//! # Why readers never touch freed memory
+//!
+//! A view pins a zxid `p`; it looks at the tree as of `p` or later. Between two moves of its pin it
+//! may hold pointers to whatever it found, and none across a move: what it hands out borrows it,
+//! and moving takes it mutably. The writer puts everything that is no longer needed into a queue
+//! with a stamp, and frees it when no pin is below the stamp ([`Store::reclaim`]).
+//!
+//! - A **superseded version** (or state of a directory) is stamped with the zxid `s` that
+//!   superseded it. A reader as of `z >= s` stops at the newer one. A reader as of `z < s` has a
+//!   pin below `s`.
+//! - What is **taken out while zxid `s` is being applied** (parts of the index, arrays) is stamped
+//!   `s`. A pin of `s` or more was set after `s` was published (a view checks that), hence after
+//!   the taking out, and the check's acquire load makes the reader see it.
+//! - What is **taken out between two applications** (dead cells, what a rollback undoes) is stamped
+//!   one above the tip, by the same argument.
+//! - Stamps in the queue never decrease, so looking at its front is enough.
+//!
+//! A pin moves by a sequentially consistent store followed by a check that its zxid is still
+//! published; a rollback lowers the tip by such a store and then looks at the pins. So at least one
+//! of a late view and a rollback notices the other: the view panics, or nothing is rolled back.
+//!
+//! # Ownership
+//!
+//! A version is owned by its cell as long as it is the newest, then by the queue. A live cell is
+//! owned by the index; so is a dead one until no view needs it, then by the queue.
+
+mod cell;
+mod index;
+mod reader;
+
+use std::collections::VecDeque;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicI64, AtomicPtr, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cell::{BEFORE_ALL, CellRef, ChildArray, Dir, DirOwn, DirVersion, Link, Version};
+pub(crate) use cell::{CellFields, DirFields, OwnerKind, PATH_LEN_MAX, VersionFields};
+use index::{Index, OldPart};
+pub use reader::{NodeRef, View};
+
+/// As of the newest change: later than every stamp.
+const TIP: i64 = i64::MAX;
+/// A pin that holds nothing.
+const UNPINNED: i64 = i64::MAX;
+/// Slots that the first array of a directory has.
+const ARRAY_CAP_MIN: u32 = 4;
+
+/// An atomic alone on its cache lines, so that those who only read its neighbours are not slowed.
+#[repr(align(128))]
+struct Alone(AtomicI64);
+
+/// What the writer shares with the views.
+struct Shared {
+    index: Index,
+    root: CellRef,
+    /// Directory of the groups: hidden cells that list nodes by owner.
+    groups: CellRef,
+    /// The newest zxid that is applied as a whole.
+    tip: Alone,
+    /// What is still to be freed when writer and views are gone.
+    leftovers: Mutex<VecDeque<Entry>>,
+}
+
+// SAFETY: the module's documentation says which parts readers touch and how; the rest is touched by
+// the one writer, whose `Store` is not shared, or by the last owner in `drop`.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let leftovers = self
+            .leftovers
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: writer and views are gone, so nobody reads anything any more. Each piece of
+        // memory has one owner, the index or the queue.
+        unsafe {
+            for entry in std::mem::take(leftovers) {
+                entry.what.free();
+            }
+            self.index.dismantle(|cell| cell::free_cell(cell));
+        }
+    }
+}
+
+/// Something that happened: what to free when it can no longer be seen, how to undo it until then.
+enum Retired {
+    /// A version was superseded.
+    Version {
+        cell: CellRef,
+        old: NonNull<Version>,
+    },
+    /// A state of a directory was superseded.
+    DirVersion {
+        cell: CellRef,
+        old: NonNull<DirVersion>,
+    },
+    /// A cell was created.
+    Born { cell: CellRef, parent: CellRef },
+    /// A cell got its tombstone.
+    Died { cell: CellRef, parent: CellRef },
+    /// A transaction begins; so it was before.
+    Mark(Totals),
+    /// Out of the index and of every array: only to be freed.
+    Cell(CellRef),
+    /// Undone: only to be freed.
+    UndoneVersion(NonNull<Version>),
+    /// Undone: only to be freed.
+    UndoneDirVersion(NonNull<DirVersion>),
+    /// Undone: only to be freed.
+    UndoneTombstone(*mut Link),
+    /// Replaced: only to be freed.
+    Array(NonNull<ChildArray>),
+    /// Replaced: only to be freed.
+    IndexPart(OldPart),
+}
+
+impl Retired {
+    /// Frees what this owns.
+    ///
+    /// # Safety
+    /// Nobody reads it now or later.
+    unsafe fn free(self) {
+        // SAFETY: as the caller says; each by the function that belongs to its allocation.
+        unsafe {
+            match self {
+                Retired::Version { old, .. } | Retired::UndoneVersion(old) => {
+                    cell::free_version(old);
+                }
+                Retired::DirVersion { old, .. } | Retired::UndoneDirVersion(old) => {
+                    drop(Box::from_raw(old.as_ptr()));
+                }
+                Retired::UndoneTombstone(tombstone) => cell::free_tombstone(tombstone),
+                Retired::Cell(cell) => cell::free_cell(cell),
+                Retired::Array(array) => ChildArray::free(array),
+                Retired::IndexPart(part) => part.free(),
+                Retired::Born { .. } | Retired::Died { .. } | Retired::Mark(_) => {}
+            }
+        }
+    }
+}
+
+struct Entry {
+    stamp: i64,
+    what: Retired,
+}
+
+/// A node of this store as the writer holds it, until the next [`Store::reclaim`] or
+/// [`Store::rollback_above`]. Handles do not leave the tree that they come from.
+#[derive(Clone, Copy)]
+pub(super) struct Handle {
+    cell: CellRef,
+    generation: u64,
+}
+
+/// Sums over the whole tree, kept so that a rollback can restore them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Totals {
+    /// The digest.
+    pub(super) digest: u64,
+    /// Nodes, the root counted once.
+    pub(super) nodes: u64,
+    /// Ephemerals of all sessions.
+    pub(super) ephemerals: u64,
+    /// Bytes of paths and data as Apache's `cachedApproximateDataSize` counts them.
+    pub(super) data_size: i64,
+}
+
+/// What a rollback did.
+pub(super) struct Undone {
+    /// The sums as they were.
+    pub(super) totals: Option<Totals>,
+    /// Nodes whose newest version is another one now; some may be gone.
+    pub(super) touched: Vec<String>,
+}
+
+/// The writer's side.
+pub(super) struct Store {
+    shared: Arc<Shared>,
+    pins: Mutex<Vec<Arc<Alone>>>,
+    queue: VecDeque<Entry>,
+    /// No view older than this can be made: what it needs may be freed.
+    floor: i64,
+    /// The stamp of what is written now.
+    stamp: i64,
+    /// Counts what makes handles invalid.
+    generation: u64,
+    old_parts: Vec<OldPart>,
+}
+
+// SAFETY: what the pointers lead to is reached by this store and by views only, under the rules of
+// the module's documentation, none of which is tied to a thread.
+unsafe impl Send for Store {}
+
+impl Store {
+    /// A store with a root, stamped before all.
+    pub(super) fn new(
+        hash_seed: u64,
+        root: &CellFields,
+        version: VersionFields,
+        data: Option<&[u8]>,
+    ) -> Store {
+        let index = Index::new(hash_seed);
+        let root = cell::new_cell("/", root, false);
+        let hidden = CellFields {
+            czxid: BEFORE_ALL,
+            ctime: 0,
+            owner: 0,
+            kind: OwnerKind::None,
+            is_loaded: true,
+        };
+        let groups = cell::new_cell("\0", &hidden, true);
+        // SAFETY: both cells live as long as `Shared`: the root and this one are never removed.
+        let (root, groups) = unsafe { (CellRef::new(root), CellRef::new(groups)) };
+        let mut store = Store {
+            shared: Arc::new(Shared {
+                index,
+                root,
+                groups,
+                tip: Alone(AtomicI64::new(0)),
+                leftovers: Mutex::default(),
+            }),
+            pins: Mutex::default(),
+            queue: VecDeque::new(),
+            floor: 0,
+            stamp: BEFORE_ALL,
+            generation: 0,
+            old_parts: Vec::new(),
+        };
+        let version = cell::new_version(BEFORE_ALL, ptr::null_mut(), version, data);
+        root.set_head(version.as_ptr().cast());
+        store.index_insert(root);
+        store.index_insert(groups);
+        store.make_dir(groups, false);
+        store
+    }
+
+    /// The newest zxid that is applied.
+    pub(super) fn tip(&self) -> i64 {
+        self.shared.tip.0.load(Ordering::Relaxed)
+    }
+
+    /// Starts a transaction; `totals` are those before it.
+    ///
+    /// # Panics
+    /// If `zxid` is not above the tip.
+    pub(super) fn begin(&mut self, zxid: i64, totals: Totals) {
+        assert!(zxid > self.tip(), "transactions come in zxid order");
+        self.stamp = zxid;
+        self.retire(Retired::Mark(totals));
+    }
+
+    /// Ends a transaction: views may advance to it.
+    pub(super) fn publish(&mut self) {
+        self.shared.tip.0.store(self.stamp, Ordering::Release);
+    }
+
+    /// Ends loading: what was added is the state as of `zxid`.
+    pub(super) fn publish_loaded(&mut self, zxid: i64) {
+        assert!(self.stamp == BEFORE_ALL, "only a new store is loaded");
+        self.floor = zxid;
+        self.shared.tip.0.store(zxid, Ordering::Release);
+    }
+
+    /// The sums as of `zxid`, where they are not the newest.
+    pub(super) fn totals_before_tip(&self, zxid: i64) -> Option<Totals> {
+        // The first transaction after `zxid` notes what was before it.
+        let first_after = self.queue.partition_point(|entry| entry.stamp <= zxid);
+        self.queue
+            .range(first_after..)
+            .find_map(|entry| match entry.what {
+                Retired::Mark(totals) => Some(totals),
+                _ => None,
+            })
+    }
+
+    /// A node as of the tip.
+    pub(super) fn find(&self, path: &str) -> Option<Handle> {
+        // SAFETY: only the writer frees, and not before this returns.
+        unsafe {
+            self.shared
+                .index
+                .find(path, |cell| cell.is_visible(TIP).then_some(cell))
+                .filter(|cell| !cell.is_hidden())
+                .map(|cell| self.handle(cell))
+        }
+    }
+
+    /// Reads a node at the tip.
+    pub(super) fn node(&self, handle: Handle) -> NodeRef<'_> {
+        let cell = self.check(handle);
+        // SAFETY: versions at the tip are not freed while the store is borrowed.
+        let version = unsafe { cell.version_at(TIP) }.expect("a handle is to a live node");
+        // SAFETY: as above.
+        unsafe { NodeRef::new(cell, version, TIP) }
+    }
+
+    /// Visits all descendants of a node at the tip, parents before children.
+    pub(super) fn walk<'a>(&'a self, handle: Handle, visit: &mut dyn FnMut(NodeRef<'a>)) {
+        let cell = self.check(handle);
+        // SAFETY: the writer frees nothing while the store is borrowed.
+        unsafe { reader::walk_nodes(cell, TIP, visit) }
+    }
+
+    /// What [`Store::set_digest`] noted last; 0 in a new cell.
+    pub(super) fn digest(&self, handle: Handle) -> u32 {
+        self.check(handle).header().digest.load(Ordering::Relaxed)
+    }
+
+    /// Notes what the newest version of a node adds to the digest.
+    pub(super) fn set_digest(&mut self, handle: Handle, digest: u32) {
+        let digest_cell = &self.check(handle).header().digest;
+        digest_cell.store(digest, Ordering::Relaxed);
+    }
+
+    /// Creates a node; the caller counts it by [`Store::set_dir`]. There must be no live one of
+    /// this path.
+    ///
+    /// # Panics
+    /// If the path is longer than [`PATH_LEN_MAX`].
+    pub(super) fn create(
+        &mut self,
+        parent: Handle,
+        path: &str,
+        fields: &CellFields,
+        version: VersionFields,
+        data: Option<&[u8]>,
+    ) -> Handle {
+        let parent = self.check(parent);
+        let cell = cell::new_cell(path, fields, false);
+        // SAFETY: it is freed only after it was taken out of index and arrays, which makes handles
+        // invalid.
+        let cell = unsafe { CellRef::new(cell) };
+        let version = cell::new_version(self.stamp, ptr::null_mut(), version, data);
+        cell.set_head(version.as_ptr().cast());
+        self.index_insert(cell);
+        self.make_dir(parent, false);
+        self.add_member(parent, cell);
+        if let Some(path) = group_path(cell) {
+            let group = self.group(&path).unwrap_or_else(|| self.make_group(&path));
+            self.add_member(group, cell);
+        }
+        self.retire(Retired::Born { cell, parent });
+        self.handle(cell)
+    }
+
+    /// Deletes a node without children; the caller counts it by [`Store::set_dir`].
+    pub(super) fn remove(&mut self, parent: Handle, handle: Handle) {
+        let (parent, cell) = (self.check(parent), self.check(handle));
+        assert!(cell != self.shared.root, "the root is never deleted");
+        let head = cell.header().head.load(Ordering::Relaxed);
+        cell.set_head(cell::new_tombstone(self.stamp, head));
+        self.retire(Retired::Died { cell, parent });
+    }
+
+    /// Gives a node a new version. Without `data` it keeps what it has.
+    pub(super) fn update(
+        &mut self,
+        handle: Handle,
+        version: VersionFields,
+        data: Option<Option<&[u8]>>,
+    ) {
+        let cell = self.check(handle);
+        // SAFETY: the version at the tip is not freed meanwhile.
+        let old = unsafe { cell.version_at(TIP) }.expect("a handle is to a live node");
+        // SAFETY: as above.
+        let data = data.unwrap_or_else(|| unsafe { cell::version_data(old) });
+        let new = cell::new_version(self.stamp, old.as_ptr().cast(), version, data);
+        cell.set_head(new.as_ptr().cast());
+        self.retire(Retired::Version { cell, old });
+    }
+
+    /// Gives a node a new state of its children.
+    pub(super) fn set_dir(&mut self, handle: Handle, fields: DirFields) {
+        let cell = self.check(handle);
+        self.make_dir(cell, false);
+        let dir = cell.dir().expect("it was just made");
+        let old = dir.head.load(Ordering::Relaxed);
+        let new = Box::new(DirVersion {
+            next: old,
+            stamp: self.stamp,
+            fields,
+        });
+        dir.head.store(Box::into_raw(new), Ordering::Release);
+        let old = NonNull::new(old).expect("a directory that is not hidden has a state");
+        self.retire(Retired::DirVersion { cell, old });
+    }
+
+    /// The nodes of a group, at the tip, in no order.
+    pub(super) fn group_members(&self, kind: OwnerKind, owner: i64) -> Vec<NodeRef<'_>> {
+        let mut members = Vec::new();
+        if let Some(group) = self.group(&group_key(kind, owner)) {
+            // SAFETY: the writer frees nothing while the store is borrowed.
+            unsafe { reader::for_each_member(group, TIP, &mut |node| members.push(node)) }
+        }
+        members
+    }
+
+    /// A view as of `zxid`.
+    ///
+    /// # Panics
+    /// If `zxid` is not applied yet, or older than what may be freed already.
+    pub(super) fn view(&self, zxid: i64) -> View {
+        assert!(
+            self.floor <= zxid && zxid <= self.tip(),
+            "a view is between the oldest live one and the tip"
+        );
+        let pin = Arc::new(Alone(AtomicI64::new(zxid)));
+        let mut pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
+        pins.push(Arc::clone(&pin));
+        View::new(Arc::clone(&self.shared), pin, zxid)
+    }
+
+    /// The oldest zxid that a view holds.
+    fn pinned_min(&self) -> i64 {
+        let mut pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut min = UNPINNED;
+        pins.retain(|pin| {
+            // Acquire: what the view read before it let go happens before what is freed now.
+            let pinned = pin.0.load(Ordering::Acquire);
+            min = min.min(pinned);
+            pinned != UNPINNED
+        });
+        min
+    }
+
+    /// Frees what no view can see, at most `most` pieces; returns how many.
+    pub(super) fn reclaim(&mut self, most: usize) -> usize {
+        let pinned = self.pinned_min();
+        let tip = self.tip();
+        self.generation += 1;
+        let mut freed = 0;
+        while freed < most {
+            if self.queue.front().is_none_or(|entry| entry.stamp > pinned) {
+                break;
+            }
+            let entry = self.queue.pop_front().expect("it has a front");
+            self.floor = self.floor.max(entry.stamp.min(tip));
+            if let Retired::Died { cell, parent } = entry.what {
+                self.detach(cell, parent);
+                self.queue.push_back(Entry {
+                    stamp: tip + 1,
+                    what: Retired::Cell(cell),
+                });
+            } else {
+                // SAFETY: no pin is below the stamp; the module's documentation says why this means
+                // that nobody reads it.
+                unsafe { entry.what.free() }
+            }
+            freed += 1;
+        }
+        freed
+    }
+
+    /// Undoes what is stamped above `zxid`; `None` where that is no longer possible, or a view may
+    /// have seen it.
+    pub(super) fn rollback_above(&mut self, zxid: i64) -> Option<Undone> {
+        let tip = self.tip();
+        let mut undone = Undone {
+            totals: None,
+            touched: Vec::new(),
+        };
+        if zxid >= tip {
+            return Some(undone);
+        }
+        if zxid < self.floor {
+            return None;
+        }
+        self.shared.tip.0.store(zxid, Ordering::SeqCst);
+        let is_seen = {
+            let pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
+            pins.iter().any(|pin| {
+                let pinned = pin.0.load(Ordering::SeqCst);
+                pinned != UNPINNED && pinned > zxid
+            })
+        };
+        if is_seen {
+            self.shared.tip.0.store(tip, Ordering::SeqCst);
+            return None;
+        }
+        self.generation += 1;
+        let mut garbage = Vec::new();
+        while self.queue.back().is_some_and(|entry| entry.stamp > zxid) {
+            let entry = self.queue.pop_back().expect("it has a back");
+            self.undo(entry.what, &mut undone, &mut garbage);
+        }
+        self.stamp = zxid + 1;
+        for what in garbage {
+            self.retire(what);
+        }
+        Some(undone)
+    }
+
+    fn undo(&mut self, what: Retired, undone: &mut Undone, garbage: &mut Vec<Retired>) {
+        match what {
+            Retired::Version { cell, old } => {
+                let new = cell.header().head.load(Ordering::Relaxed);
+                cell.set_head(old.as_ptr().cast());
+                let new = NonNull::new(new.cast()).expect("it superseded the old one");
+                undone.touched.push(cell.path().to_owned());
+                garbage.push(Retired::UndoneVersion(new));
+            }
+            Retired::DirVersion { cell, old } => {
+                let dir = cell.dir().expect("it has a state");
+                let new = dir.head.swap(old.as_ptr(), Ordering::AcqRel);
+                let new = NonNull::new(new).expect("it superseded the old one");
+                undone.touched.push(cell.path().to_owned());
+                garbage.push(Retired::UndoneDirVersion(new));
+            }
+            Retired::Born { cell, parent } => {
+                self.detach(cell, parent);
+                garbage.push(Retired::Cell(cell));
+            }
+            Retired::Died { cell, .. } => {
+                let tombstone = cell.header().head.load(Ordering::Relaxed);
+                let link = tombstone.map_addr(|address| address & !cell::DEAD);
+                // SAFETY: the cell is still in the index, so it owns its tombstone.
+                cell.set_head(unsafe { (*link).next });
+                garbage.push(Retired::UndoneTombstone(tombstone));
+            }
+            Retired::Mark(totals) => undone.totals = Some(totals),
+            only_to_free => garbage.push(only_to_free),
+        }
+    }
+
+    fn handle(&self, cell: CellRef) -> Handle {
+        Handle {
+            cell,
+            generation: self.generation,
+        }
+    }
+
+    fn check(&self, handle: Handle) -> CellRef {
+        assert!(
+            handle.generation == self.generation,
+            "a handle is used before the next reclaim"
+        );
+        handle.cell
+    }
+
+    fn retire(&mut self, what: Retired) {
+        if self.stamp == BEFORE_ALL {
+            // Nobody has a view yet, and there is nothing to go back to.
+            // SAFETY: the store is being loaded, so there are no readers.
+            unsafe { what.free() }
+            return;
+        }
+        self.queue.push_back(Entry {
+            stamp: self.stamp,
+            what,
+        });
+    }
+
+    fn index_insert(&mut self, cell: CellRef) {
+        let mut old_parts = std::mem::take(&mut self.old_parts);
+        // SAFETY: this is the writer, and cells are taken out before they are freed.
+        unsafe { self.shared.index.insert(cell, &mut old_parts) }
+        for part in old_parts.drain(..) {
+            self.retire(Retired::IndexPart(part));
+        }
+        self.old_parts = old_parts;
+    }
+
+    fn group(&self, path: &str) -> Option<CellRef> {
+        // SAFETY: only the writer frees, and not before this returns.
+        unsafe { self.shared.index.find(path, Some) }
+    }
+
+    fn make_group(&mut self, path: &str) -> CellRef {
+        let fields = CellFields {
+            czxid: BEFORE_ALL,
+            ctime: 0,
+            owner: 0,
+            kind: OwnerKind::None,
+            is_loaded: true,
+        };
+        // SAFETY: it is freed only after it was taken out of index and arrays.
+        let group = unsafe { CellRef::new(cell::new_cell(path, &fields, true)) };
+        self.make_dir(group, true);
+        self.index_insert(group);
+        self.add_member(self.shared.groups, group);
+        group
+    }
+
+    fn make_dir(&mut self, cell: CellRef, is_group: bool) {
+        if cell.dir().is_some() {
+            return;
+        }
+        let head = if cell.is_hidden() {
+            ptr::null_mut()
+        } else {
+            Box::into_raw(Box::new(DirVersion {
+                next: ptr::null_mut(),
+                stamp: BEFORE_ALL,
+                fields: DirFields {
+                    pzxid: cell.header().czxid,
+                    cversion: 0,
+                    num_children: 0,
+                },
+            }))
+        };
+        let dir = Box::into_raw(Box::new(Dir {
+            head: AtomicPtr::new(head),
+            array: AtomicPtr::new(ptr::null_mut()),
+            own: std::cell::UnsafeCell::new(DirOwn {
+                holes: Vec::new(),
+                is_group,
+            }),
+        }));
+        cell.header().dir.store(dir, Ordering::Release);
+    }
+
+    /// Puts a cell into a hole of its directory's array, or behind its end.
+    fn add_member(&mut self, directory: CellRef, member: CellRef) {
+        let dir = directory.dir().expect("directories are made before");
+        // SAFETY: only the writer touches `own`, one reference at a time; the array is retired only
+        // by the writer.
+        unsafe {
+            let array = NonNull::new(dir.array.load(Ordering::Relaxed));
+            let (cap, len) = array.map_or((0, 0), |array| ChildArray::cap_and_len(array));
+            let own = &mut *dir.own.get();
+            let is_group = own.is_group;
+            if let Some(hole) = own.holes.pop() {
+                let array = array.expect("holes are in an array");
+                put_member(array, hole, member, is_group);
+                return;
+            }
+            let array = match array {
+                Some(array) if len < cap => array,
+                _ => self.replace_array(directory, (cap * 2).max(ARRAY_CAP_MIN)),
+            };
+            put_member(array, len, member, is_group);
+            ChildArray::set_len(array, len + 1);
+        }
+    }
+
+    /// Moves the members of a directory to a new array, without holes.
+    fn replace_array(&mut self, directory: CellRef, cap: u32) -> NonNull<ChildArray> {
+        let dir = directory.dir().expect("only directories have arrays");
+        let new = ChildArray::allocate(cap);
+        // SAFETY: as in `add_member`; readers see the new array only when it is filled.
+        unsafe {
+            let own = &mut *dir.own.get();
+            own.holes = Vec::new();
+            let old = NonNull::new(dir.array.load(Ordering::Relaxed));
+            let mut len = 0;
+            if let Some(old) = old {
+                for at in 0..ChildArray::cap_and_len(old).1 {
+                    let member = ChildArray::slot(old, at).load(Ordering::Relaxed);
+                    if let Some(member) = NonNull::new(member) {
+                        put_member(new, len, CellRef::new(member), own.is_group);
+                        len += 1;
+                    }
+                }
+            }
+            ChildArray::set_len(new, len);
+            dir.array.store(new.as_ptr(), Ordering::Release);
+            if let Some(old) = old {
+                self.retire(Retired::Array(old));
+            }
+        }
+        new
+    }
+
+    /// Takes a cell out of a directory; returns how many are left.
+    fn remove_member(&mut self, directory: CellRef, member: CellRef) -> u32 {
+        let dir = directory.dir().expect("it has a member");
+        // SAFETY: as in `add_member`.
+        unsafe {
+            let array = NonNull::new(dir.array.load(Ordering::Relaxed)).expect("it has a member");
+            let own = &mut *dir.own.get();
+            let at = slot_note(member, own.is_group).load(Ordering::Relaxed);
+            let slot = ChildArray::slot(array, at);
+            debug_assert_eq!(slot.load(Ordering::Relaxed), member.pointer().as_ptr());
+            slot.store(ptr::null_mut(), Ordering::Release);
+            own.holes.push(at);
+            let (cap, len) = ChildArray::cap_and_len(array);
+            let left = len - own.holes.len() as u32;
+            if cap > 64 && left < cap / 4 {
+                self.stamp_between_transactions(|store| {
+                    store.replace_array(directory, cap / 2);
+                });
+            }
+            left
+        }
+    }
+
+    /// Takes a cell out of the index, of its parent's array and of its group, between transactions.
+    fn detach(&mut self, cell: CellRef, parent: CellRef) {
+        // SAFETY: this is the writer.
+        unsafe { self.shared.index.remove(cell) }
+        self.remove_member(parent, cell);
+        let Some(path) = group_path(cell) else {
+            return;
+        };
+        let group = self
+            .group(&path)
+            .expect("a group lives while it has members");
+        let left = self.remove_member(group, cell);
+        if left == 0 {
+            // SAFETY: this is the writer.
+            unsafe { self.shared.index.remove(group) }
+            self.remove_member(self.shared.groups, group);
+            self.stamp_between_transactions(|store| store.retire(Retired::Cell(group)));
+        }
+    }
+
+    /// Runs `work` with the stamp of what is taken out after the tip was published.
+    fn stamp_between_transactions(&mut self, work: impl FnOnce(&mut Store)) {
+        let stamp = self.stamp;
+        self.stamp = self.tip() + 1;
+        work(self);
+        self.stamp = stamp;
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        let mut leftovers = self
+            .shared
+            .leftovers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *leftovers = std::mem::take(&mut self.queue);
+    }
+}
+
+fn slot_note<'a>(member: CellRef, is_group: bool) -> &'a std::sync::atomic::AtomicU32 {
+    if is_group {
+        member.group_slot()
+    } else {
+        &member.header().slot
+    }
+}
+
+/// # Safety
+/// The caller is the writer, the array is alive and has this slot.
+unsafe fn put_member(array: NonNull<ChildArray>, at: u32, member: CellRef, is_group: bool) {
+    slot_note(member, is_group).store(at, Ordering::Relaxed);
+    // SAFETY: as the caller says.
+    unsafe { ChildArray::slot(array, at) }.store(member.pointer().as_ptr(), Ordering::Release);
+}
+
+/// The hidden path of the group of a node, if it belongs to one.
+fn group_path(cell: CellRef) -> Option<String> {
+    (cell.kind() != OwnerKind::None).then(|| group_key(cell.kind(), cell.owner()))
+}
+
+/// No path of a node begins with a null character.
+fn group_key(kind: OwnerKind, owner: i64) -> String {
+    match kind {
+        OwnerKind::None | OwnerKind::Container => "\0containers".to_string(),
+        OwnerKind::Ttl => "\0ttls".to_string(),
+        OwnerKind::Session => format!("\0{owner:016x}"),
+    }
+}
