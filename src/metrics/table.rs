@@ -13,8 +13,6 @@ pub enum Value {
     Integer(i64),
     /// Shown with one, as Java does.
     Float(f64),
-    /// Shown as it is.
-    Text(String),
 }
 
 #[derive(Clone, Debug, Default)]
@@ -28,14 +26,28 @@ struct Parts {
 }
 
 impl Parts {
-    fn add(&mut self, summary: &Summary) {
+    fn of(summary: &Summary) -> Parts {
         let min = summary.min.load(Relaxed);
-        self.count += summary.count.value();
-        self.sum = self.sum.wrapping_add(summary.sum.value());
-        if min != u64::MAX {
-            self.min = Some(self.min.map_or(min, |known| known.min(min)));
+        Parts {
+            count: summary.count.value(),
+            sum: summary.sum.value(),
+            min: (min != u64::MAX).then_some(min),
+            max: summary.max.load(Relaxed),
+            buckets: Vec::new(),
         }
-        self.max = self.max.max(summary.max.load(Relaxed));
+    }
+
+    fn merge(&mut self, other: &Parts) {
+        self.count += other.count;
+        self.sum = self.sum.wrapping_add(other.sum);
+        self.min = [self.min, other.min].into_iter().flatten().min();
+        self.max = self.max.max(other.max);
+        if self.buckets.len() < other.buckets.len() {
+            self.buckets.resize(other.buckets.len(), 0);
+        }
+        for (sum, count) in self.buckets.iter_mut().zip(&other.buckets) {
+            *sum += count;
+        }
     }
 
     /// Rounded to four digits, as Apache rounds it.
@@ -57,6 +69,13 @@ impl Parts {
         }
         0
     }
+}
+
+fn merge_sizes(into: &mut [Option<u64>; 3], from: [Option<u64>; 3]) {
+    let [last, min, max] = into;
+    *last = from[0].or(*last);
+    *min = [*min, from[1]].into_iter().flatten().min();
+    *max = (*max).max(from[2]);
 }
 
 /// Sums of cells by name. Cells added under the same name are summed.
@@ -82,23 +101,22 @@ impl Table {
 
     /// Adds a summary, shown with count and sum.
     pub fn summary(&mut self, name: &'static str, summary: &Summary) {
-        self.summaries.entry(name).or_default().add(summary);
+        let parts = Parts::of(summary);
+        self.summaries.entry(name).or_default().merge(&parts);
     }
 
     /// Adds a summary of which only average, least and greatest are shown, with the name after
     /// these words (Apache's gauges `avg_latency`, `min_latency`, `max_latency`).
     pub fn range(&mut self, name: &'static str, summary: &Summary) {
-        self.ranges.entry(name).or_default().add(summary);
+        let parts = Parts::of(summary);
+        self.ranges.entry(name).or_default().merge(&parts);
     }
 
     /// Adds a summary with percentiles.
     pub fn distribution(&mut self, name: &'static str, distribution: &Distribution) {
-        let parts = self.summaries.entry(name).or_default();
-        parts.add(&distribution.summary);
-        parts.buckets.resize(distribution.buckets.len(), 0);
-        for (sum, counter) in parts.buckets.iter_mut().zip(&distribution.buckets) {
-            *sum += counter.value();
-        }
+        let mut parts = Parts::of(&distribution.summary);
+        parts.buckets = distribution.buckets.iter().map(Counter::value).collect();
+        self.summaries.entry(name).or_default().merge(&parts);
     }
 
     /// Adds sizes.
@@ -107,10 +125,24 @@ impl Table {
             let value = cell.load(Relaxed);
             (value != u64::MAX).then_some(value)
         };
-        let [last, min, max] = self.sizes.entry(name).or_default();
-        *last = read(&sizes.last).or(*last);
-        *min = [*min, read(&sizes.min)].into_iter().flatten().min();
-        *max = [*max, read(&sizes.max)].into_iter().flatten().max();
+        let sizes = [&sizes.last, &sizes.min, &sizes.max].map(read);
+        merge_sizes(self.sizes.entry(name).or_default(), sizes);
+    }
+
+    /// Adds all that is in another table.
+    pub fn merge(&mut self, other: &Table) {
+        for (name, count) in &other.counters {
+            *self.counters.entry(name).or_default() += count;
+        }
+        for (name, parts) in &other.ranges {
+            self.ranges.entry(name).or_default().merge(parts);
+        }
+        for (name, parts) in &other.summaries {
+            self.summaries.entry(name).or_default().merge(parts);
+        }
+        for (name, &sizes) in &other.sizes {
+            merge_sizes(self.sizes.entry(name).or_default(), sizes);
+        }
     }
 
     /// The sum of a counter, 0 where there is none of that name.

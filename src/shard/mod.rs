@@ -51,17 +51,38 @@
 //! shard's view. [`Shard::publish`] walks a batch item by item: watch events of the item's
 //! changes, then its answer, then the reads that waited behind it.
 
+//! # What the sequencer owes
+//!
+//! Every [`ToSequencer::Request`], `OpenSession` and `ReattachSession` gets exactly one answer, and
+//! the requests of one connection get theirs in order. That holds too for a connection that has
+//! closed since.
+
+mod config;
+mod conn;
+mod input;
+mod publish;
+mod read;
+mod reply;
+mod report;
+mod request;
+
+pub use config::{ShardConfig, Shared};
+
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::admin::{ShardReport, Word};
-use crate::exchange::{Batch, ConnId, ShardId, ToSequencer};
+use crate::admin::Word;
+use crate::exchange::{ConnId, Origin, ShardId, ToSequencer};
 use crate::metrics::ShardMetrics;
 use crate::tree::View;
+use crate::types::{SessionId, limits};
+use crate::watch::Watches;
 
-mod config;
+use conn::{Conn, ConnTable, State};
 
-pub use config::{ShardConfig, Shared};
+/// How long a connection that is to close may take to read what was left for it, in milliseconds.
+const LINGER_MS: u64 = 10_000;
 
 /// A point in time, as the driver's clocks show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -113,7 +134,7 @@ pub enum Close {
     Now,
 }
 
-/// A four-letter word that cannot be answered from one shard alone.
+/// A four-letter word that one shard alone cannot answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdminQuery {
     /// What was asked.
@@ -123,112 +144,307 @@ pub struct AdminQuery {
 }
 
 /// One core's clients.
-pub struct Shard {}
+pub struct Shard {
+    config: Arc<ShardConfig>,
+    shared: Arc<Shared>,
+    metrics: Arc<ShardMetrics>,
+    id: ShardId,
+    view: View,
+    conns: ConnTable,
+    watches: Watches,
+    /// Messages that the driver has not handed on. Bounded: connections stall when it is full.
+    outbox: VecDeque<ToSequencer>,
+    /// A report of sessions that the driver has not handed on: until when, and who.
+    heard_report: Option<(u64, Vec<SessionId>)>,
+    /// Connections heard from since the last report, and their sessions.
+    heard: Vec<(ConnId, SessionId)>,
+    dirty: Vec<ConnId>,
+    /// Connections that wait for room, in the order in which they may go on.
+    stalled: VecDeque<ConnId>,
+    /// When connections came, as long as they may be without a session: in order of time.
+    fresh: VecDeque<(ConnId, u64)>,
+    /// Since when connections are closing: in order of time.
+    closing: VecDeque<(ConnId, u64)>,
+    admin_queries: VecDeque<AdminQuery>,
+    malformed_log: input::LogLimit,
+    /// The driver's time at the last input.
+    now: Now,
+}
 
 impl Shard {
     /// A shard without clients. `view` is its own; `shared` is the same for all shards of a
     /// server; `metrics` is this shard's, and others may read it.
     pub fn new(
-        _config: Arc<ShardConfig>,
-        _shared: Arc<Shared>,
-        _metrics: Arc<ShardMetrics>,
-        _id: ShardId,
-        _view: View,
+        config: Arc<ShardConfig>,
+        shared: Arc<Shared>,
+        metrics: Arc<ShardMetrics>,
+        id: ShardId,
+        view: View,
     ) -> Shard {
-        todo!()
+        Shard {
+            config,
+            shared,
+            metrics,
+            id,
+            view,
+            conns: ConnTable::default(),
+            watches: Watches::new(),
+            outbox: VecDeque::new(),
+            heard_report: None,
+            heard: Vec::new(),
+            dirty: Vec::new(),
+            stalled: VecDeque::new(),
+            fresh: VecDeque::new(),
+            closing: VecDeque::new(),
+            admin_queries: VecDeque::new(),
+            malformed_log: input::LogLimit::default(),
+            now: Now::default(),
+        }
     }
 
     /// Takes a new connection in. `peer` is the client's address.
-    pub fn open(&mut self, _peer: SocketAddr, _now: Now) -> Result<ConnId, Refused> {
-        todo!()
-    }
-
-    /// Takes bytes in that came from a connection, cut in any way. May be called although the
-    /// connection wants no reading (a read was already under way): the bytes are kept.
-    pub fn receive(&mut self, _conn: ConnId, _bytes: &[u8], _now: Now) {
-        todo!()
-    }
-
-    /// The peer will send nothing more. A connection that still has a four-letter word's answer to
-    /// get, or output before an agreed close, goes on to that; any other is to be closed.
-    pub fn end_of_input(&mut self, _conn: ConnId, _now: Now) {
-        todo!()
+    pub fn open(&mut self, peer: SocketAddr, now: Now) -> Result<ConnId, Refused> {
+        self.now = now;
+        // An IPv4 client of a socket for both families counts and shows as what it is.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        if let Err(refused) = self.shared.connect(peer.ip(), &self.config) {
+            self.metrics.connections_rejected.increment();
+            return Err(refused);
+        }
+        let conn = self.conns.insert(peer, now);
+        self.fresh.push_back((conn, now.ms()));
+        Ok(conn)
     }
 
     /// The socket is gone: forgets the connection and its watches. Its session lives on.
-    pub fn closed(&mut self, _conn: ConnId) {
-        todo!()
-    }
-
-    /// Walks a batch that the sequencer published, then advances the view.
-    pub fn publish(&mut self, _batch: &Batch, _now: Now) {
-        todo!()
+    pub fn closed(&mut self, conn: ConnId) {
+        if let Some(conn) = self.conns.remove(conn) {
+            self.shared.disconnect(conn.peer.ip());
+            self.watches.remove_connection(conn.id);
+            tracing::debug!(peer = %conn.peer, session = %conn.session, "connection closed");
+        }
     }
 
     /// Checks timeouts, and lets connections go on that waited for room.
-    pub fn tick(&mut self, _now: Now) {
-        todo!()
+    pub fn tick(&mut self, now: Now) {
+        self.now = now;
+        while let Some(&(conn, since_ms)) = self.fresh.front() {
+            if since_ms + self.config.sessionless_timeout_ms > now.ms() {
+                break;
+            }
+            self.fresh.pop_front();
+            let state = self.conns.get(conn).map(|conn| conn.state);
+            if matches!(state, Some(State::Fresh | State::TraceMask)) {
+                self.metrics.sessionless_expired.increment();
+                self.close(conn, Close::Now);
+            }
+        }
+        while let Some(&(conn, since_ms)) = self.closing.front() {
+            if since_ms + LINGER_MS > now.ms() {
+                break;
+            }
+            self.closing.pop_front();
+            self.close(conn, Close::Now);
+        }
+        self.resume();
     }
 
     /// Queues a [`ToSequencer::Heard`] with the sessions heard from since the last one. The driver
     /// notes the time `as_of_ms`, then receives all that its sockets hold, then calls this.
-    pub fn heard(&mut self, _as_of_ms: u64) {
-        todo!()
+    pub fn heard(&mut self, as_of_ms: u64) {
+        let (until, sessions) = self.heard_report.get_or_insert_default();
+        *until = as_of_ms;
+        for (conn, session) in self.heard.drain(..) {
+            sessions.push(session);
+            if let Some(conn) = self.conns.get_mut(conn) {
+                conn.is_heard = false;
+            }
+        }
     }
 
     /// Hands out messages in order until there are none, or until `send` gives one back (its ring
     /// is full); that one stays first in the queue.
     pub fn drain_to_sequencer(
         &mut self,
-        _send: impl FnMut(ToSequencer) -> Result<(), ToSequencer>,
+        mut send: impl FnMut(ToSequencer) -> Result<(), ToSequencer>,
     ) {
-        todo!()
+        if let Some((as_of_ms, sessions)) = self.heard_report.take() {
+            let report = ToSequencer::Heard {
+                shard: self.id,
+                as_of_ms,
+                sessions,
+            };
+            if let Err(ToSequencer::Heard { sessions, .. }) = send(report) {
+                self.heard_report = Some((as_of_ms, sessions));
+                return;
+            }
+        }
+        while let Some(message) = self.outbox.pop_front() {
+            if let Err(message) = send(message) {
+                self.outbox.push_front(message);
+                return;
+            }
+        }
     }
 
     /// Moves the connections whose [`ConnStatus`] may have changed into `into`, each once.
-    pub fn take_dirty(&mut self, _into: &mut Vec<ConnId>) {
-        todo!()
+    pub fn take_dirty(&mut self, into: &mut Vec<ConnId>) {
+        for &conn in &self.dirty {
+            if let Some(conn) = self.conns.get_mut(conn) {
+                conn.is_dirty = false;
+            }
+        }
+        into.append(&mut self.dirty);
     }
 
     /// What to do with a connection.
-    pub fn status(&self, _conn: ConnId) -> ConnStatus {
-        todo!()
+    pub fn status(&self, conn: ConnId) -> ConnStatus {
+        self.conns.get(conn).map_or(
+            ConnStatus {
+                wants_read: false,
+                has_output: false,
+                close: Close::Now,
+            },
+            |conn| ConnStatus {
+                wants_read: conn.close == Close::No && !conn.is_stalled && !conn.is_ended,
+                has_output: !conn.output.is_empty(),
+                close: conn.close,
+            },
+        )
     }
 
-    /// Appends the bytes to send to `into` (usually by swapping, when `into` is empty). They count
-    /// as unsent until [`Shard::sent`] says so.
-    pub fn take_output(&mut self, _conn: ConnId, _into: &mut Vec<u8>) {
-        todo!()
+    /// Appends the bytes to send to `into` (by swapping, when `into` is empty). They count as
+    /// unsent until [`Shard::sent`] says so.
+    pub fn take_output(&mut self, conn: ConnId, into: &mut Vec<u8>) {
+        let Some(conn) = self.conns.get_mut(conn) else {
+            return;
+        };
+        conn.in_flight_bytes += conn.output.len();
+        if into.is_empty() {
+            std::mem::swap(into, &mut conn.output);
+        } else {
+            into.append(&mut conn.output);
+        }
     }
 
     /// So many bytes of a connection's output have been handed to the kernel.
-    pub fn sent(&mut self, _conn: ConnId, _bytes: usize, _now: Now) {
-        todo!()
+    pub fn sent(&mut self, conn: ConnId, bytes: usize, now: Now) {
+        self.now = now;
+        let Some(found) = self.conns.get_mut(conn) else {
+            return;
+        };
+        debug_assert!(bytes <= found.in_flight_bytes, "sent what was taken");
+        found.in_flight_bytes = found.in_flight_bytes.saturating_sub(bytes);
+        self.serve_waiting(conn, self.view.zxid(), false);
+        self.resume_one(conn);
     }
 
     /// The next four-letter word that needs the whole server.
     pub fn take_admin_query(&mut self) -> Option<AdminQuery> {
-        todo!()
+        self.admin_queries.pop_front()
     }
 
     /// Sends the answer to an [`AdminQuery`] and closes the connection.
-    pub fn admin_answer(&mut self, _conn: ConnId, _text: &str) {
-        todo!()
-    }
-
-    /// This shard's part of the answer to a word; for `crst` and `srst`, does its part of the
-    /// reset.
-    pub fn report(&mut self, _word: Word, _now: Now) -> ShardReport {
-        todo!()
+    pub fn admin_answer(&mut self, conn: ConnId, text: &str) {
+        if let Some(found) = self.conns.get_mut(conn) {
+            found.output.extend_from_slice(text.as_bytes());
+            self.close(conn, Close::AfterFlush);
+        }
     }
 
     /// Open connections.
     pub fn connections(&self) -> usize {
-        todo!()
+        self.conns.len()
     }
 
-    /// Asks every connection to close: the server is shutting down.
+    /// Asks every connection to close, once it has what was already answered: the server is
+    /// shutting down.
     pub fn close_all(&mut self) {
-        todo!()
+        let all: Vec<ConnId> = self.conns.iter().map(|conn| conn.id).collect();
+        for conn in all {
+            self.close(conn, Close::AfterFlush);
+        }
+    }
+
+    /// Has a connection closed. What `Close::Now` decided, nothing takes back.
+    fn close(&mut self, conn: ConnId, how: Close) {
+        let Some(found) = self.conns.get_mut(conn) else {
+            return;
+        };
+        match (found.close, how) {
+            (Close::Now, _) | (Close::AfterFlush, Close::AfterFlush) => return,
+            _ => found.close = how,
+        }
+        found.input = Vec::new();
+        found.pending.clear();
+        if how == Close::AfterFlush {
+            self.closing.push_back((conn, self.now.ms()));
+        }
+        mark_dirty(&mut self.dirty, found);
+    }
+
+    fn origin(&self, conn: ConnId) -> Origin {
+        Origin {
+            shard: self.id,
+            conn,
+        }
+    }
+
+    /// Whether a connection may take another request in.
+    fn has_room(&self, conn: &Conn) -> bool {
+        conn.state != State::Attaching
+            && conn.pending.len() < limits::CONNECTION_PIPELINE_MAX
+            && conn.unsent_bytes() < limits::CONNECTION_SEND_SOFT_MAX
+            && self.outbox.len() < limits::SHARD_RING_LEN
+            && (conn.pending.is_empty()
+                || self.shared.outstanding() <= self.config.global_outstanding_limit)
+    }
+
+    /// Lets the connections go on that waited for room and have it now.
+    fn resume(&mut self) {
+        for _ in 0..self.stalled.len() {
+            let Some(conn) = self.stalled.pop_front() else {
+                return;
+            };
+            if let Some(found) = self.conns.get_mut(conn) {
+                found.is_queued = false;
+                self.resume_one(conn);
+                self.queue_if_stalled(conn);
+            }
+        }
+    }
+
+    fn resume_one(&mut self, conn: ConnId) {
+        let Some(found) = self.conns.get(conn) else {
+            return;
+        };
+        if found.is_stalled && found.close == Close::No && self.has_room(found) {
+            let found = self.conns.get_mut(conn).expect("it was found above");
+            found.is_stalled = false;
+            mark_dirty(&mut self.dirty, found);
+            self.take_in(conn, &[]);
+        }
+    }
+
+    /// Puts a connection into the queue for room, where it is at most once.
+    fn queue_if_stalled(&mut self, conn: ConnId) {
+        if let Some(found) = self.conns.get_mut(conn)
+            && found.is_stalled
+            && !found.is_queued
+            && found.close == Close::No
+        {
+            found.is_queued = true;
+            self.stalled.push_back(conn);
+        }
     }
 }
+
+fn mark_dirty(dirty: &mut Vec<ConnId>, conn: &mut Conn) {
+    if !conn.is_dirty {
+        conn.is_dirty = true;
+        dirty.push(conn.id);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,10 +3,10 @@
 //! Each path is kept once, in a slot; the hash table and the connections refer to it by number.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::ops::BitOr;
 
-use hashbrown::{HashMap, HashSet, HashTable};
+use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 
 use crate::exchange::ConnId;
 
@@ -72,7 +72,7 @@ struct Slot {
 
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    hasher: RandomState,
+    hasher: DefaultHashBuilder,
     slots: Vec<Slot>,
     free: Vec<u32>,
     /// Slots by path.
