@@ -3,7 +3,7 @@
 use crate::admin::{ConnReport, ShardReport, Word};
 use crate::watch::Summary;
 
-use super::conn::Conn;
+use super::conn::{Conn, State};
 use super::{Close, Now, Shard};
 
 /// Interest of a connection as Apache prints it (Java's `SelectionKey.OP_READ`, `OP_WRITE`).
@@ -57,16 +57,18 @@ impl Shard {
 
 fn conn_report(conn: &Conn) -> ConnReport {
     let is_read = conn.close == Close::No && !conn.is_stalled && !conn.is_ended;
-    let is_word = conn.state == super::State::Word;
+    let interest = match (is_read, conn.unsent_bytes() > 0) {
+        _ if conn.state == State::Word => 0,
+        (true, true) => OP_READ | OP_WRITE,
+        (true, false) => OP_READ,
+        (false, true) => OP_WRITE,
+        (false, false) => 0,
+    };
     let stats = &conn.stats;
     ConnReport {
         peer: conn.peer,
         session: conn.session,
-        interest: if is_word {
-            0
-        } else {
-            OP_READ * u32::from(is_read) | OP_WRITE * u32::from(conn.unsent_bytes() > 0)
-        },
+        interest,
         queued: conn.pending.len(),
         packets_received: stats.packets_received,
         packets_sent: stats.packets_sent,
