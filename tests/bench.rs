@@ -1,0 +1,190 @@
+//! `zkore bench` from the outside: a short run against a real server, its JSON document, and what
+//! it leaves behind.
+//!
+//! Against `ZKORE_TEST_CONNECT=host:port` where that is set, such as a server of Apache's;
+//! otherwise against a zkore server that the test starts.
+
+#![allow(clippy::disallowed_methods, reason = "waits for real processes")]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long a server may take to start.
+const START_MAX: Duration = Duration::from_secs(30);
+
+/// A server of ours, ended with the test.
+struct Server {
+    process: Option<Child>,
+    address: String,
+}
+
+impl Server {
+    fn start(folder: &Path) -> Server {
+        if let Ok(address) = std::env::var("ZKORE_TEST_CONNECT") {
+            return Server {
+                process: None,
+                address,
+            };
+        }
+        let address = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .expect("a free port");
+        let config = folder.join("zoo.cfg");
+        let text = format!(
+            "dataDir={}\nclientPort={}\nclientPortAddress=127.0.0.1\n\
+             4lw.commands.whitelist=*\nadmin.enableServer=false\n",
+            folder.join("data").display(),
+            address.port()
+        );
+        fs::write(&config, text).expect("the folder is writable");
+        let process = Command::new(env!("CARGO_BIN_EXE_zkore"))
+            .arg("server")
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program is there");
+        let mut server = Server {
+            process: Some(process),
+            address: address.to_string(),
+        };
+        server.wait_until_up();
+        server
+    }
+
+    fn wait_until_up(&mut self) {
+        let deadline = Instant::now() + START_MAX;
+        while !self.ask("srvr").contains("Mode:") {
+            if let Some(process) = &mut self.process {
+                let ended = process.try_wait().expect("the process is ours");
+                assert!(ended.is_none(), "the server ended: {ended:?}");
+            }
+            assert!(Instant::now() < deadline, "the server does not answer");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn ask(&self, word: &str) -> String {
+        let mut answer = String::new();
+        if let Ok(mut stream) = TcpStream::connect(&self.address) {
+            // Whatever fails here, the caller asks again.
+            let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
+            let _ = stream.write_all(word.as_bytes());
+            let _ = stream.read_to_string(&mut answer);
+        }
+        answer
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(process) = &mut self.process {
+            // A server that ended by itself has failed its test already.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+fn bench(server: &Server, words: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_zkore"))
+        .args(["bench", "--server", &server.address])
+        .args(words)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program is there");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code(), text)
+}
+
+fn number(json: &Value, pointer: &str) -> f64 {
+    json.pointer(pointer)
+        .and_then(Value::as_f64)
+        .unwrap_or_else(|| panic!("{pointer} is missing in {json}"))
+}
+
+#[test]
+fn every_operation_is_measured_and_nothing_is_left() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::start(folder.path());
+    let file = folder.path().join("report.json");
+    let own = server
+        .process
+        .as_ref()
+        .map_or(std::process::id(), Child::id)
+        .to_string();
+    let mix = "get=4,set=2,create=2,delete,exists,getChildren,multi,sync";
+    let run = [
+        "--connections",
+        "8",
+        "--pipeline",
+        "4",
+        "--keys",
+        "200",
+        "--value-size",
+        "100",
+        "--base",
+        "/bench-of-tests",
+        "--duration",
+        "1s",
+        "--warmup",
+        "200ms",
+        "--mix",
+        mix,
+        "--server-pid",
+        &own,
+        "--json",
+        file.to_str().expect("temporary paths are UTF-8"),
+    ];
+    // The second run starts from what the first leaves, which must be nothing.
+    for _ in 0..2 {
+        let (code, text) = bench(&server, &run);
+        assert_eq!(code, Some(0), "{text}");
+        let json = fs::read_to_string(&file).expect("the report was written");
+        let json: Value = serde_json::from_str(&json).expect("valid JSON");
+        assert_eq!(json["errors"], serde_json::json!({}), "{text}");
+        assert_eq!(number(&json, "/total/errors"), 0.0);
+        assert_eq!(number(&json, "/total/wrong"), 0.0);
+        assert_eq!(number(&json, "/reconnects"), 0.0);
+        let operations = json["operations"].as_object().expect("an object");
+        assert_eq!(operations.len(), 8);
+        for name in operations.keys() {
+            let at = |field: &str| number(&json, &format!("/operations/{name}/{field}"));
+            assert!(at("count") > 0.0, "{name}\n{text}");
+            assert!(at("throughput_ops_s") > 0.0, "{name}");
+            let latency: Vec<f64> = ["min", "p50", "p90", "p99", "p99_9", "p99_99", "max"]
+                .map(|quantile| at(&format!("latency_us/{quantile}")))
+                .to_vec();
+            assert!(
+                latency[0] > 0.0 && latency.is_sorted(),
+                "{name}: {latency:?}"
+            );
+        }
+        assert!(number(&json, "/client/cpu_us_per_op") > 0.0);
+        assert!(number(&json, "/server/rss_bytes") > 0.0);
+        assert!(number(&json, "/server/cpu_us_per_op") >= 0.0);
+    }
+}
+
+#[test]
+fn wrong_usage_and_absent_servers_are_told() {
+    let absent = Server {
+        process: None,
+        address: "127.0.0.1:1".to_owned(),
+    };
+    let (code, text) = bench(&absent, &["--mix", "put=1"]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("`put` is not one of get, set"), "{text}");
+    let (code, text) = bench(&absent, &["--duration", "100ms"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("connection to 127.0.0.1:1"), "{text}");
+}
