@@ -286,14 +286,10 @@ impl Work<'_> {
 /// are no text would be an invalid path to the reference, which reads them as replacement
 /// characters.
 fn decode<'a, T: Record<'a>>(body: &'a [u8]) -> Result<T, ErrorCode> {
-    T::from_slice(body).map_err(|error| decode_error(&error))
-}
-
-fn decode_error(error: &JuteError) -> ErrorCode {
-    match error {
+    T::from_slice(body).map_err(|error| match error {
         JuteError::BadUtf8 => ErrorCode::BadArguments,
         _ => ErrorCode::MarshallingError,
-    }
+    })
 }
 
 /// A path that is null rather than empty is a `MarshallingError` where the reference splits it

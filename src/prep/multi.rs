@@ -1,6 +1,6 @@
 //! Multi: several operations, all or none (Apache's `MultiOperationRecord` and `pRequest`).
 
-use super::{Prepared, Work, decode_error, refuse_null_path};
+use super::{Prepared, Work, refuse_null_path};
 use crate::jute::proto::{
     CheckVersionRequest, CreateRequest, CreateTtlRequest, DeleteRequest, MultiHeader,
     SetDataRequest,
@@ -87,7 +87,7 @@ fn read(body: &[u8]) -> Result<Vec<Operation<'_>>, ErrorCode> {
 }
 
 fn part<'a, T: Record<'a>>(from: &mut Decoder<'a>) -> Result<T, ErrorCode> {
-    T::decode(from).map_err(|error| decode_error(&error))
+    T::decode(from).map_err(|_| ErrorCode::MarshallingError)
 }
 
 /// In a multi the flags decide whether a container is made, and bad flags make the whole request

@@ -99,6 +99,11 @@ impl<'t> Tip<'t> {
         }
     }
 
+    #[cfg(test)]
+    pub fn set_counter_for_test(&mut self, path: &str, counter: i32) {
+        self.pending(path).expect("changes are noted").child_counter = counter;
+    }
+
     /// The noted state of a node that is there, to be changed; `None` where nothing is noted.
     fn pending(&mut self, path: &str) -> Option<&mut Pending> {
         let path = or_root(path);
