@@ -34,3 +34,9 @@ pub fn wall_ms() -> i64 {
         .unwrap_or(Duration::ZERO);
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
+
+/// Lets the calling thread wait. Not for executors, whose tasks await
+/// [`super::executor::sleep`].
+pub fn pause(duration: Duration) {
+    std::thread::sleep(duration);
+}

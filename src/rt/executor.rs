@@ -1,10 +1,9 @@
-//! One glommio executor on a thread of its own.
+//! A glommio executor: where it runs, and what its tasks wait for.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::task::{Poll, Waker};
-use std::thread;
 use std::time::Duration;
 
 use glommio::{LocalExecutorBuilder, Placement};
@@ -30,36 +29,29 @@ pub struct ExecutorConfig {
     pub spin: Option<Duration>,
 }
 
-/// Runs the future that `start` makes on a new executor, on a new thread, to its end.
-pub fn spawn<F, Fut>(
-    config: ExecutorConfig,
-    start: F,
-) -> io::Result<thread::JoinHandle<io::Result<()>>>
+/// Runs the future that `start` makes on a new executor, on the calling thread, to its end.
+pub fn run<F, Fut>(config: ExecutorConfig, start: F) -> io::Result<()>
 where
-    F: FnOnce() -> Fut + Send + 'static,
-    Fut: Future<Output = io::Result<()>> + 'static,
+    F: FnOnce() -> Fut,
+    Fut: Future<Output = io::Result<()>>,
 {
-    thread::Builder::new()
-        .name(config.name.clone())
-        .spawn(move || {
-            if let Some(cpu) = config.cpu {
-                // Not fatal: an unpinned shard is slower, not wrong.
-                if let Err(error) = cpu::pin(cpu) {
-                    tracing::warn!(cpu, %error, "cannot pin a shard to its processor");
-                }
-            }
-            let mut builder = LocalExecutorBuilder::new(Placement::Unbound)
-                .name(&config.name)
-                .io_memory(IO_MEMORY_BYTES)
-                .preempt_timer(PREEMPT_TIMER);
-            if let Some(spin) = config.spin {
-                builder = builder.spin_before_park(spin);
-            }
-            let executor = builder
-                .make()
-                .map_err(|error| io::Error::other(error.to_string()))?;
-            executor.run(async move { start().await })
-        })
+    if let Some(cpu) = config.cpu {
+        // Not fatal: an unpinned shard is slower, not wrong.
+        if let Err(error) = cpu::pin(cpu) {
+            tracing::warn!(cpu, %error, "cannot pin a shard to its processor");
+        }
+    }
+    let mut builder = LocalExecutorBuilder::new(Placement::Unbound)
+        .name(&config.name)
+        .io_memory(IO_MEMORY_BYTES)
+        .preempt_timer(PREEMPT_TIMER);
+    if let Some(spin) = config.spin {
+        builder = builder.spin_before_park(spin);
+    }
+    let executor = builder
+        .make()
+        .map_err(|error| io::Error::other(error.to_string()))?;
+    executor.run(async move { start().await })
 }
 
 /// Runs a future beside the others of this executor. It ends with the executor at the latest.

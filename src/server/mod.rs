@@ -1,16 +1,103 @@
-//! The composition root: per-core loops and recovery at start.
+//! The composition root: makes every part, starts the threads, and waits for the end.
+//!
+//! Threads: one a shard ([`shard_loop`]), one for the sequencer and its log ([`sequencer_loop`]),
+//! two for what blocks ([`background`]), and the main one, which waits for a signal or a fatal
+//! error.
+
+mod background;
+mod gather;
+mod recovery;
+mod report;
+mod sequencer_loop;
+mod settings;
+mod shard_loop;
+mod start;
+
+use std::io;
+use std::path::PathBuf;
 
 use crate::config::Config;
+use crate::io::DiskError;
+use crate::rt::probe::ProbeError;
+use crate::snapshot::SnapshotError;
+use crate::wal::WalError;
 
-/// Why a server ended, other than because it was asked to.
+/// Why a server did not start, or ended other than because it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The parts are there, but not yet put together.
-    #[error("the server is not built yet")]
-    NotBuilt,
+    /// The machine does not offer what is needed.
+    #[error(transparent)]
+    Machine(#[from] ProbeError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}{hint}")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: io::Error,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A folder or file cannot be used.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Another server uses the folder.
+    #[error("{folder} is in use by another server; stop that one, or set another dataDir")]
+    Locked {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The folder holds data of Apache ZooKeeper and none of ours.
+    #[error(
+        "{folder} holds data of Apache ZooKeeper, which this version cannot take over; starting \
+         with an empty tree would hide it. Set another dataDir"
+    )]
+    ForeignData {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// There is no data and `db.autocreate` forbids to begin with none.
+    #[error(
+        "{folder} holds no data and db.autocreate is off; make an empty file named initialize in \
+         {parent} to begin with an empty tree"
+    )]
+    NoData {
+        /// The folder.
+        folder: PathBuf,
+        /// Where the file belongs.
+        parent: PathBuf,
+    },
+    /// A snapshot or the tree in it cannot be used.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The log cannot be read, or not be written any more.
+    #[error(transparent)]
+    Log(#[from] WalError),
+    /// A record of the log is no transaction.
+    #[error("the log record at zxid {zxid} is no transaction: {source}")]
+    Record {
+        /// Its zxid.
+        zxid: crate::types::Zxid,
+        /// What is wrong.
+        source: crate::jute::JuteError,
+    },
+    /// The sequencer's ring failed.
+    #[error("io_uring failed: {0}")]
+    Ring(io::Error),
+    /// A thread could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+    /// A thread ended that should not have.
+    #[error("the thread {name} ended: {reason}")]
+    ThreadEnded {
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: String,
+    },
 }
 
-/// Runs a server until it is asked to end.
-pub fn run(_config: Config) -> Result<(), ServerError> {
-    Err(ServerError::NotBuilt)
+/// Runs a server until SIGTERM or SIGINT; an error tells why it ended otherwise.
+pub fn run(config: Config) -> Result<(), ServerError> {
+    start::run(config)
 }

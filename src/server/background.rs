@@ -1,0 +1,165 @@
+//! The threads for what blocks: one makes log segments, one writes snapshots and purges.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use crate::io::Disk;
+use crate::rt::clock::Monotonic;
+use crate::rt::mailbox::Sender;
+use crate::sequencer::SnapshotRequest;
+use crate::wal::{SegmentResult, SegmentTask};
+use crate::{snapshot, wal};
+
+/// What the background threads have finished.
+pub enum Done {
+    /// Segment work.
+    Segment(SegmentResult),
+    /// A snapshot, well or not: what went wrong is logged.
+    Snapshot,
+}
+
+/// What the threads must know.
+#[derive(Clone)]
+pub struct BackgroundConfig {
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// Folder of the log.
+    pub log_dir: PathBuf,
+    /// Folder of the snapshots.
+    pub snapshot_dir: PathBuf,
+    /// Snapshots that purging leaves.
+    pub retain_count: usize,
+    /// The server's clock.
+    pub clock: Monotonic,
+    /// Time between purges; `None` is never.
+    pub purge_interval: Option<Duration>,
+}
+
+/// Segment tasks that may wait. The log asks for one segment at a time and names it later.
+const SEGMENT_TASKS_MAX: usize = 16;
+
+/// Results that may wait for the sequencer: more than there can be.
+pub const DONE_MAX: usize = SEGMENT_TASKS_MAX + 8;
+
+/// The sequencer's end of the background threads; they end when it is dropped.
+pub struct Background {
+    segments: SyncSender<SegmentTask>,
+    snapshots: SyncSender<SnapshotRequest>,
+}
+
+impl Background {
+    /// Starts the threads; results go to `done`.
+    pub fn start(config: BackgroundConfig, done: Sender<Done>) -> std::io::Result<Background> {
+        let (segments, segment_tasks) = sync_channel(SEGMENT_TASKS_MAX);
+        let (snapshots, snapshot_requests) = sync_channel(1);
+        let disk = Arc::clone(&config.disk);
+        let segments_done = done.clone();
+        thread::Builder::new()
+            .name("zkore-segments".into())
+            .spawn(move || make_segments(&*disk, &segment_tasks, &segments_done))?;
+        thread::Builder::new()
+            .name("zkore-snapshot".into())
+            .spawn(move || write_snapshots(&config, &snapshot_requests, &done))?;
+        Ok(Background {
+            segments,
+            snapshots,
+        })
+    }
+
+    /// Has a segment made or named.
+    pub fn make_segment(&self, task: SegmentTask) {
+        if self.segments.try_send(task).is_err() {
+            tracing::error!("the segment thread is gone or overloaded: no log segment can be made");
+        }
+    }
+
+    /// Has a snapshot written.
+    pub fn take_snapshot(&self, request: SnapshotRequest) {
+        if self.snapshots.try_send(request).is_err() {
+            tracing::error!("the snapshot thread is gone or overloaded: no snapshot is written");
+        }
+    }
+}
+
+fn make_segments(disk: &dyn Disk, tasks: &Receiver<SegmentTask>, done: &Sender<Done>) {
+    while let Ok(task) = tasks.recv() {
+        report(done, Done::Segment(task.run(disk)));
+    }
+}
+
+fn write_snapshots(
+    config: &BackgroundConfig,
+    requests: &Receiver<SnapshotRequest>,
+    done: &Sender<Done>,
+) {
+    // As Apache does, the first purge comes at start.
+    let mut next_purge_ms = config.purge_interval.map(|_| config.clock.now_ms());
+    loop {
+        if next_purge_ms.is_some_and(|due| config.clock.now_ms() >= due) {
+            purge(config);
+            next_purge_ms = config
+                .purge_interval
+                .map(|interval| config.clock.now_ms() + millis(interval));
+        }
+        let patience = next_purge_ms.map_or(Duration::MAX, |due| {
+            Duration::from_millis(due.saturating_sub(config.clock.now_ms()))
+        });
+        match requests.recv_timeout(patience) {
+            Ok(request) => {
+                write_snapshot(config, &request);
+                // The view must go before the next one can be asked for.
+                drop(request);
+                report(done, Done::Snapshot);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn write_snapshot(config: &BackgroundConfig, request: &SnapshotRequest) {
+    let zxid = request.view.zxid();
+    match snapshot::write(
+        &*config.disk,
+        &config.snapshot_dir,
+        &request.view,
+        &request.sessions,
+    ) {
+        Ok(info) => {
+            tracing::info!(%zxid, nodes = info.nodes, bytes = info.bytes, "snapshot written")
+        }
+        Err(error) => {
+            tracing::error!(%zxid, %error, "cannot write a snapshot; the log keeps what it would have held")
+        }
+    }
+}
+
+/// Removes snapshots beyond those to retain, and the log that only they would need.
+fn purge(config: &BackgroundConfig) {
+    let purged = snapshot::purge(&*config.disk, &config.snapshot_dir, config.retain_count);
+    let result = match purged {
+        Ok(None) => return,
+        Ok(Some(oldest_kept)) => wal::purge(&*config.disk, &config.log_dir, oldest_kept)
+            .map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match result {
+        Ok(removed) => tracing::info!(segments = removed.len(), "purged"),
+        Err(error) => tracing::error!(error, "cannot purge old snapshots and logs"),
+    }
+}
+
+fn report(done: &Sender<Done>, result: Done) {
+    let sent = done.send(result);
+    debug_assert!(
+        sent.is_ok(),
+        "the queue holds all results that there can be"
+    );
+}

@@ -1,0 +1,78 @@
+//! The part of the configuration that each module takes.
+
+use crate::auth::{AuthConfig, DigestAlgorithm};
+use crate::config::Config;
+use crate::prep::{PrepConfig, ReapConfig};
+use crate::sequencer::SequencerConfig;
+use crate::session::SessionConfig;
+use crate::shard::ShardConfig;
+
+/// The id of a server that is alone, as Apache gives it; the top byte of its session ids.
+const SERVER_ID_ALONE: u8 = 1;
+
+/// For deciding access.
+pub fn auth(config: &Config) -> AuthConfig {
+    AuthConfig {
+        skip_acl: config.skip_acl,
+        digest_enabled: config.digest_auth_enabled,
+        digest_algorithm: DigestAlgorithm::from_name(config.digest_algorithm.name())
+            .expect("both modules know the same algorithms"),
+        super_digest: config.super_digest.clone(),
+        x509_enabled: false,
+        x509_super_user: config.x509_super_user.clone(),
+    }
+}
+
+/// For the session table.
+pub fn session(config: &Config) -> SessionConfig {
+    SessionConfig {
+        tick_ms: config.tick_time_ms as u64,
+        server_id: SERVER_ID_ALONE,
+        shards: config.shards as u16,
+    }
+}
+
+/// For the sequencer.
+pub fn sequencer(config: &Config) -> SequencerConfig {
+    SequencerConfig {
+        prep: PrepConfig {
+            auth: auth(config),
+            extended_types: config.extended_types,
+            enforce_quota: config.enforce_quota,
+            reconfig_enabled: false,
+        },
+        reap: ReapConfig {
+            check_interval_ms: config.container_check_interval_ms,
+            max_per_minute: config.container_max_per_minute,
+            max_never_used_ms: config.container_max_never_used_interval_ms as i64,
+        },
+        digest_enabled: config.tree_digest_enabled,
+    }
+}
+
+/// For the shards.
+pub fn shard(config: &Config) -> ShardConfig {
+    ShardConfig {
+        min_session_timeout_ms: config.min_session_timeout_ms,
+        max_session_timeout_ms: config.max_session_timeout_ms,
+        jute_max_buffer_bytes: config.jute_max_buffer_bytes,
+        max_client_cnxns: config.max_client_cnxns,
+        max_cnxns: config.max_cnxns,
+        global_outstanding_limit: config.global_outstanding_limit,
+        sessionless_timeout_ms: config.sessionless_timeout_ms as u64,
+        auth: auth(config),
+        four_letter_whitelist: config.four_letter_whitelist.clone(),
+        read_only_mode: config.read_only_mode,
+    }
+}
+
+/// Milliseconds between two reports of a shard to the sequencer of whom it heard from: a few in a
+/// tick, so that sessions expire within their tick.
+pub fn heard_interval_ms(config: &Config) -> u64 {
+    (config.tick_time_ms as u64 / 4).clamp(10, 500)
+}
+
+/// Milliseconds between two looks of the sequencer at timeouts.
+pub fn tick_interval_ms(config: &Config) -> u64 {
+    (config.tick_time_ms as u64 / 10).clamp(5, 100)
+}

@@ -1,0 +1,311 @@
+//! Starts the parts of a server in order, and stops them.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::exchange::ShardId;
+use crate::io::{Disk, DiskLock};
+use crate::metrics::ShardMetrics;
+use crate::rt::clock::{self, Monotonic};
+use crate::rt::disk::StdDisk;
+use crate::rt::executor::{self, ExecutorConfig};
+use crate::rt::mailbox::{self, RingBell, Sender};
+use crate::rt::{cpu, net, probe, signal};
+use crate::sequencer::{Now, Sequencer, SnapshotPolicy};
+use crate::session::SessionTable;
+use crate::shard::{Shard, Shared};
+use crate::types::limits;
+
+use super::background::{self, Background, BackgroundConfig};
+use super::gather::Gatherers;
+use super::recovery::{self, RecoveredServer};
+use super::report::ServerInfo;
+use super::sequencer_loop::{self, Control, SequencerParts};
+use super::shard_loop::{self, ShardParts, ToShard};
+use super::{ServerError, settings};
+
+/// Questions that may wait for the sequencer.
+const CONTROL_MAX: usize = 256;
+
+/// File descriptors that the server needs beside those of its clients.
+const OWN_FILES: u64 = 64;
+
+/// File descriptors for clients without which a start makes no sense, where `maxCnxns` does not say.
+const CLIENT_FILES: u64 = 64;
+
+/// Runs a server to its end.
+pub fn run(config: Config) -> Result<(), ServerError> {
+    signal::block().map_err(ServerError::Thread)?;
+    probe::io_uring()?;
+    let clients = if config.max_cnxns > 0 {
+        config.max_cnxns as u64
+    } else {
+        CLIENT_FILES
+    };
+    probe::file_descriptors(OWN_FILES + clients)?;
+    let disk: Arc<dyn Disk> = Arc::new(StdDisk);
+    let recovered = recovery::recover(&config, &*disk)?;
+    let listeners = listen(&config)?;
+    let address = listeners[0].local_addr().map_err(ServerError::Thread)?;
+    let ending = Ending::default();
+    let running = Running::start(&config, disk, recovered, listeners, &ending)?;
+    tracing::info!(
+        "zkore {} is listening on {address} with {} shard{}; data is in {}",
+        env!("CARGO_PKG_VERSION"),
+        config.shards,
+        if config.shards == 1 { "" } else { "s" },
+        config.data_dir.display(),
+    );
+    let signal = signal::wait().map_err(ServerError::Thread)?;
+    if let Some(error) = ending.take() {
+        return Err(error);
+    }
+    tracing::info!(signal, "stopping");
+    running.stop();
+    ending.take().map_or(Ok(()), Err)
+}
+
+fn listen(config: &Config) -> Result<Vec<net::UnboundListener>, ServerError> {
+    let address = config.client_address;
+    let backlog = i32::try_from(config.client_listen_backlog).unwrap_or(i32::MAX);
+    net::listen(address, backlog, config.shards).map_err(|source| ServerError::Listen {
+        address,
+        hint: hint(&source),
+        source,
+    })
+}
+
+/// Why a thread ended the server; the first one counts.
+#[derive(Clone, Default)]
+struct Ending {
+    error: Arc<Mutex<Option<ServerError>>>,
+}
+
+impl Ending {
+    fn take(&self) -> Option<ServerError> {
+        self.error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    /// Notes how a thread ended and, where that was not in order, ends the server.
+    fn thread_ended(&self, name: &str, result: thread::Result<Result<(), ServerError>>) {
+        let error = match result {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error,
+            Err(_) => ServerError::ThreadEnded {
+                name: name.to_owned(),
+                reason: "it panicked".into(),
+            },
+        };
+        tracing::error!(thread = name, %error, "fatal");
+        self.error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(error);
+        signal::raise_stop();
+    }
+}
+
+/// The threads of a server.
+struct Running {
+    sequencer: JoinHandle<()>,
+    shards: Vec<JoinHandle<()>>,
+    to_shards: Vec<Sender<ToShard>>,
+    to_sequencer: Sender<Control>,
+    _locks: Vec<DiskLock>,
+}
+
+impl Running {
+    fn start(
+        config: &Config,
+        disk: Arc<dyn Disk>,
+        recovered: RecoveredServer,
+        listeners: Vec<net::UnboundListener>,
+        ending: &Ending,
+    ) -> Result<Running, ServerError> {
+        let clock = Monotonic::start();
+        let bell = RingBell::new().map_err(ServerError::Thread)?;
+        let (to_sequencer, control) = mailbox::to_ring(CONTROL_MAX, &bell);
+        let (done_sender, done) = mailbox::to_ring(background::DONE_MAX, &bell);
+        let background = BackgroundConfig {
+            disk,
+            log_dir: recovered.log_dir,
+            snapshot_dir: recovered.snapshot_dir,
+            retain_count: config.purge_retain_count as usize,
+            clock,
+            purge_interval: (config.purge_interval_hours > 0)
+                .then(|| Duration::from_secs(3600 * u64::from(config.purge_interval_hours))),
+        };
+        let background = Background::start(background, done_sender).map_err(ServerError::Thread)?;
+        let now = Now {
+            monotonic_ms: clock.now_ms(),
+            wall_ms: clock::wall_ms(),
+        };
+        let mut sessions = SessionTable::new(settings::session(config), now.wall_ms);
+        sessions.restore(recovered.sessions, now.monotonic_ms);
+        let seed = now.wall_ms as u64 ^ u64::from(std::process::id());
+        let policy = SnapshotPolicy::new(config.snap_count, config.snap_size_limit_bytes, seed);
+        let sequencer = Sequencer::new(
+            settings::sequencer(config),
+            recovered.tree,
+            sessions,
+            policy,
+            now,
+        );
+
+        let mut to_shards = Vec::new();
+        let mut inboxes = Vec::new();
+        for _ in 0..config.shards {
+            let (sender, inbox) =
+                mailbox::to_executor(limits::PUBLISH_RING_LEN).map_err(ServerError::Thread)?;
+            to_shards.push(sender);
+            inboxes.push(inbox);
+        }
+        let metrics: Vec<_> = (0..config.shards)
+            .map(|_| Arc::new(ShardMetrics::new()))
+            .collect();
+        let info = Arc::new(ServerInfo::new(config, &sequencer, metrics.clone(), clock));
+        let gatherers = Gatherers::new(to_shards.clone(), to_sequencer.clone(), info);
+
+        let tip = sequencer.tree().tip_zxid();
+        let shared = Arc::new(Shared::new(tip));
+        let shard_config = Arc::new(settings::shard(config));
+        let cpus = cpu::allowed();
+        let mut rings = Vec::new();
+        let mut shards = Vec::new();
+        for (number, (listener, inbox)) in listeners.into_iter().zip(inboxes).enumerate() {
+            let id = ShardId(number as u16);
+            let (ring, ring_receiver) = mailbox::to_ring(limits::SHARD_RING_LEN, &bell);
+            rings.push(ring_receiver);
+            let view = sequencer.tree().view(tip);
+            let parts = ShardParts {
+                id,
+                shard: Shard::new(
+                    Arc::clone(&shard_config),
+                    Arc::clone(&shared),
+                    Arc::clone(&metrics[number]),
+                    id,
+                    view,
+                ),
+                listener,
+                inbox,
+                to_sequencer: ring,
+                gatherers: gatherers.clone(),
+                clock,
+                heard_interval: Duration::from_millis(settings::heard_interval_ms(config)),
+            };
+            let cpu = cpus[number % cpus.len()];
+            shards.push(start_shard(parts, cpu, ending)?);
+        }
+        let parts = SequencerParts {
+            sequencer,
+            wal: recovered.wal,
+            inboxes: rings,
+            control,
+            done,
+            bell,
+            shards: to_shards.clone(),
+            background,
+            gatherers,
+            clock,
+            tick_interval_ms: settings::tick_interval_ms(config),
+            write_warning_ms: config.fsync_warning_threshold_ms,
+        };
+        let cpu = cpus[config.shards % cpus.len()];
+        let sequencer = start_sequencer(parts, cpu, ending)?;
+        Ok(Running {
+            sequencer,
+            shards,
+            to_shards,
+            to_sequencer,
+            _locks: recovered.locks,
+        })
+    }
+
+    /// Stops the sequencer first, so that what it still publishes reaches the clients.
+    fn stop(self) {
+        if self.to_sequencer.send(Control::Stop).is_ok() {
+            // A panic was noted by the thread itself.
+            let _ = self.sequencer.join();
+        }
+        for shard in &self.to_shards {
+            let deadline = 100;
+            for _ in 0..deadline {
+                if shard.send(ToShard::Stop).is_ok() {
+                    break;
+                }
+                clock::pause(Duration::from_millis(1));
+            }
+        }
+        for shard in self.shards {
+            let _ = shard.join();
+        }
+    }
+}
+
+fn start_shard(
+    parts: ShardParts,
+    cpu: usize,
+    ending: &Ending,
+) -> Result<JoinHandle<()>, ServerError> {
+    let config = ExecutorConfig {
+        name: format!("zkore-shard-{}", parts.id.0),
+        cpu: Some(cpu),
+        spin: None,
+    };
+    let ending = ending.clone();
+    thread::Builder::new()
+        .name(config.name.clone())
+        .spawn(move || {
+            let name = config.name.clone();
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                executor::run(config, || shard_loop::run(parts)).map_err(|error| {
+                    ServerError::ThreadEnded {
+                        name: name.clone(),
+                        reason: error.to_string(),
+                    }
+                })
+            }));
+            ending.thread_ended(&name, result);
+        })
+        .map_err(ServerError::Thread)
+}
+
+fn start_sequencer(
+    parts: SequencerParts,
+    cpu: usize,
+    ending: &Ending,
+) -> Result<JoinHandle<()>, ServerError> {
+    const NAME: &str = "zkore-sequencer";
+    let ending = ending.clone();
+    thread::Builder::new()
+        .name(NAME.into())
+        .spawn(move || {
+            if let Err(error) = cpu::pin(cpu) {
+                tracing::warn!(cpu, %error, "cannot pin the sequencer to its processor");
+            }
+            let result = catch_unwind(AssertUnwindSafe(|| sequencer_loop::run(parts)));
+            ending.thread_ended(NAME, result);
+        })
+        .map_err(ServerError::Thread)
+}
+
+fn hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "; another server runs there: stop it, or set another clientPort"
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need privileges: set another clientPort"
+        }
+        std::io::ErrorKind::AddrNotAvailable => {
+            "; this machine has no such address: set another clientPortAddress"
+        }
+        _ => "",
+    }
+}
