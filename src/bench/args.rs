@@ -14,7 +14,7 @@ use super::workload::Mix;
 /// A closed loop: each connection is a session that keeps --pipeline requests outstanding. The
 /// tool prepares znodes below --base, warms up, measures, verifies every reply, and cleans up.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "zkore bench", version)]
+#[command(name = "zkore bench", version, args_override_self = true)]
 pub struct Options {
     /// Servers; connections are spread over them in turn.
     #[arg(

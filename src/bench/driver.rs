@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
+use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
@@ -173,7 +174,7 @@ impl Driver {
             }
             for event in &events {
                 let index = event.token().0;
-                if let Err(error) = self.serve(index, event.is_readable()) {
+                if let Err(error) = self.serve(index, event) {
                     self.handle_break(index, error)?;
                 }
             }
@@ -299,7 +300,7 @@ impl Driver {
     }
 
     /// Does what a socket is ready for.
-    fn serve(&mut self, index: usize, is_readable: bool) -> Result<(), Break> {
+    fn serve(&mut self, index: usize, event: &Event) -> Result<(), Break> {
         let link = &mut self.links[index];
         let Some(stream) = &mut link.stream else {
             // An event of a socket that was closed earlier in the same round.
@@ -318,14 +319,15 @@ impl Driver {
             let now_ns = self.shared.now_ns();
             link.connection.handle_open(&self.plan, now_ns);
         }
-        if is_readable {
-            self.read(index)?;
+        if event.is_readable() {
+            self.read(index, event.is_read_closed())?;
         }
         self.flush(index)?;
         Ok(())
     }
 
-    fn read(&mut self, index: usize) -> Result<(), Break> {
+    /// Reads what is there; `to_the_end` where the server has closed its side.
+    fn read(&mut self, index: usize, to_the_end: bool) -> Result<(), Break> {
         let link = &mut self.links[index];
         while let Some(stream) = &mut link.stream {
             let count = match stream.read(&mut self.buffer) {
@@ -346,8 +348,8 @@ impl Driver {
                 link.stream = None;
             }
             // A read that does not fill the buffer has emptied the socket: what comes later
-            // raises a new event.
-            if count < self.buffer.len() {
+            // raises a new event. An end that came before this event does not.
+            if count < self.buffer.len() && !to_the_end {
                 return Ok(());
             }
         }

@@ -248,6 +248,22 @@ mod tests {
     }
 
     #[test]
+    fn a_broken_connection_is_counted_and_opened_again() {
+        // Number 0 prepares; the load begins with number 1.
+        let (address, tree) =
+            testing::serve_breaking(|number| if number == 1 { 500 } else { usize::MAX });
+        let words = ["-c", "1", "-p", "4", "--mix", "set,create", "-w", "0"];
+        let report = run(&options(&address.to_string(), &words)).expect("a run");
+        let json = serde_json::to_value(&report).expect("a document");
+        assert_eq!(json["reconnects"], 1, "{json}");
+        let lost = json["errors"]["ConnectionLoss (-4)"].as_u64();
+        assert!(lost.is_some_and(|lost| lost <= 4), "{json}");
+        assert_eq!(json["total"]["errors"].as_u64(), lost, "{json}");
+        assert!(report.is_sound() && report.table().contains("broken  1 connections"));
+        assert!(tree.lock().expect("no thread panicked").is_empty());
+    }
+
+    #[test]
     fn the_znodes_stay_if_asked() {
         let (address, tree) = testing::serve();
         let report = run(&options(&address.to_string(), &["--keep"])).expect("a run");

@@ -165,27 +165,34 @@ fn stat(data: &[u8]) -> Stat {
 
 /// Serves a tree of its own on a free loopback port until the test process ends.
 pub fn serve() -> (SocketAddr, Tree) {
+    serve_breaking(|_| usize::MAX)
+}
+
+/// Like [`serve`], and closes the connection with a number after as many reads as `reads_of` says.
+pub fn serve_breaking(reads_of: fn(usize) -> usize) -> (SocketAddr, Tree) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("the port is bound");
     let tree = Tree::default();
     let shared = Arc::clone(&tree);
     thread::spawn(move || {
-        for (number, stream) in (0..).zip(listener.incoming().flatten()) {
-            let tree = Arc::clone(&shared);
-            thread::spawn(move || serve_one(stream, tree, number));
+        for (number, stream) in listener.incoming().flatten().enumerate() {
+            let responder = Responder {
+                tree: Arc::clone(&shared),
+                number: number as i64,
+                ..Responder::default()
+            };
+            thread::spawn(move || serve_one(stream, responder, reads_of(number)));
         }
     });
     (address, tree)
 }
 
-fn serve_one(mut stream: TcpStream, tree: Tree, number: i64) {
-    let mut responder = Responder {
-        tree,
-        number,
-        ..Responder::default()
-    };
+fn serve_one(mut stream: TcpStream, mut responder: Responder, reads: usize) {
     let mut buffer = vec![0; 1 << 16];
-    while let Ok(count @ 1..) = stream.read(&mut buffer) {
+    for _ in 0..reads {
+        let Ok(count @ 1..) = stream.read(&mut buffer) else {
+            return;
+        };
         let mut out = Vec::new();
         responder.respond(&buffer[..count], &mut out);
         if stream.write_all(&out).is_err() {
