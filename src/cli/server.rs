@@ -144,7 +144,7 @@ fn members(parsed: &Parsed) -> Result<Option<String>, CliError> {
     let Some(file) = parsed.value("file") else {
         return Ok(parsed.value("members").map(str::to_lowercase));
     };
-    let refuse = |reason: String| CliError::Usage(format!("Error processing {file}{reason}"));
+    let refuse = |reason: String| CliError::Usage(format!("Error processing {file}: {reason}"));
     let bytes = fs::read(file).map_err(|error| refuse(error.to_string()))?;
     let lines: Vec<String> = properties::parse(&bytes)
         .map_err(|error| refuse(error.to_string()))?

@@ -12,7 +12,8 @@ use rustyline::history::DefaultHistory;
 use rustyline::{CompletionType, Config, Editor};
 
 use crate::client::{
-    Client, ClientConfig, ClientError, EventKind, KeeperState, State, WatchedEvent, Watcher,
+    Client, ClientConfig, ClientError, ConnectString, EventKind, KeeperState, State, WatchedEvent,
+    Watcher,
 };
 use crate::types::ErrorCode;
 
@@ -64,6 +65,8 @@ impl Shell {
 
     /// Closes the session, if there is one, and begins another with the servers of `host`.
     pub fn connect(&mut self, host: String) -> Result<(), CliError> {
+        // A bad connect string leaves the present session as it is.
+        ConnectString::parse(&host).map_err(ClientError::from)?;
         if let Some(client) = self.client_if_any()
             && client.state().is_alive()
         {

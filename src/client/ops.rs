@@ -78,7 +78,7 @@ impl Client {
         let record = CreateRequest {
             path: &self.server_path(path),
             data,
-            acl: acl.to_vec(),
+            acl: validate_acl(acl)?,
             flags: mode as i32,
         };
         self.call(kind, &record, path, None)
@@ -101,7 +101,7 @@ impl Client {
         let record = CreateTtlRequest {
             path: &self.server_path(path),
             data,
-            acl: acl.to_vec(),
+            acl: validate_acl(acl)?,
             flags: mode as i32,
             ttl_ms,
         };
@@ -219,7 +219,7 @@ impl Client {
         validate(path, false)?;
         let record = SetAclRequest {
             path: &self.server_path(path),
-            acl: acl.to_vec(),
+            acl: validate_acl(acl)?,
             version,
         };
         let body = self.call(op::SET_ACL, &record, path, None)?;
@@ -442,6 +442,14 @@ fn validate(path: &str, sequential: bool) -> Result<(), ClientError> {
         path: path.to_owned(),
         reason,
     })
+}
+
+/// An empty list is refused before it is sent, as the Java client does.
+fn validate_acl(acl: &[Acl]) -> Result<Vec<Acl>, ClientError> {
+    if acl.is_empty() {
+        return Err(ClientError::from_wire(ErrorCode::InvalidAcl.code(), None));
+    }
+    Ok(acl.to_vec())
 }
 
 fn to_strings(names: Vec<&str>) -> Vec<String> {

@@ -7,6 +7,10 @@
 //! Requests wait until a server has accepted the session and are answered in their order. When the
 //! connection goes, every request that has no answer fails: whether it took effect is unknown.
 
+mod chroot;
+mod frame;
+mod request;
+
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::jute::proto::{AuthPacket, ConnectRequest, ReplyHeader, RequestHeader, WatcherEvent};
@@ -15,11 +19,12 @@ use crate::types::{ErrorCode, SessionId};
 
 use super::event::{EventKind, KeeperState, State, WatchedEvent, Watcher};
 use super::rewatch;
-use super::watches::{Registers, WatchManager, WatcherType};
+use super::watches::WatchManager;
 
-/// Bytes of the largest frame that is accepted from a server. Apache's client stops at 1 MiB;
-/// lists of children may well be longer.
-pub const FRAME_BYTES_MAX: usize = 128 << 20;
+pub use chroot::{client_path, server_path};
+pub use frame::FRAME_BYTES_MAX;
+use frame::{push_frame, split_frame};
+pub use request::{Delivery, Deregistration, Registration, Reply, Request, WatchChange};
 
 /// Milliseconds after which a ping is sent although the timeout would not ask for one.
 const PING_INTERVAL_MS_MAX: u64 = 10_000;
@@ -39,67 +44,6 @@ pub struct SessionConfig {
     pub disable_watch_reset: bool,
     /// Called for every change of the session's state.
     pub default_watcher: Option<Watcher>,
-}
-
-/// What a request is answered with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply {
-    /// Number of the error code; 0 for success.
-    pub err: i32,
-    /// Zxid that the server had reached; 0 where no server answered.
-    pub zxid: i64,
-    /// The record that follows the header; empty on error.
-    pub body: Vec<u8>,
-}
-
-/// A watch that a reply registers.
-#[derive(Clone, Debug)]
-pub struct Registration {
-    /// Who is called.
-    pub watcher: Watcher,
-    /// Which list the watch comes to stand in.
-    pub registers: Registers,
-}
-
-/// Watches that a reply removes.
-#[derive(Clone, Debug)]
-pub struct Deregistration {
-    /// Whose watch; `None` for everybody's.
-    pub watcher: Option<Watcher>,
-    /// Which watches.
-    pub of: WatcherType,
-    /// Remove here even when the server refuses or cannot be reached.
-    pub local: bool,
-}
-
-/// What a request does to the client's own watches.
-#[derive(Clone, Debug)]
-pub enum WatchChange {
-    /// Adds one.
-    Register(Registration),
-    /// Removes some.
-    Deregister(Deregistration),
-}
-
-/// A request on its way.
-pub struct Request {
-    /// Operation code.
-    pub kind: i32,
-    /// The encoded record; empty where the operation has none.
-    pub body: Vec<u8>,
-    /// The change of watches that the reply brings, with the path as the client names it.
-    pub watch: Option<(String, WatchChange)>,
-    /// Called once, under the session's lock: it must not block.
-    pub done: Box<dyn FnOnce(Reply) + Send>,
-}
-
-/// An event and those to be called for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Delivery {
-    /// Who is called.
-    pub watchers: BTreeSet<Watcher>,
-    /// What happened.
-    pub event: WatchedEvent,
 }
 
 /// Why a connection must be given up.
@@ -684,45 +628,5 @@ impl Session {
     }
 }
 
-/// Puts the chroot before a path.
-pub fn server_path(chroot: Option<&str>, client_path: &str) -> String {
-    match (chroot, client_path) {
-        (None, path) => path.to_owned(),
-        (Some(chroot), "/") => chroot.to_owned(),
-        (Some(chroot), path) => format!("{chroot}{path}"),
-    }
-}
-
-/// Takes the chroot off a path; a path elsewhere (the ensemble's configuration) stays as it is.
-pub fn client_path<'a>(chroot: Option<&str>, server_path: &'a str) -> &'a str {
-    match chroot.and_then(|chroot| server_path.strip_prefix(chroot)) {
-        None => server_path,
-        Some("") => "/",
-        Some(rest) if rest.starts_with('/') => rest,
-        Some(_) => server_path,
-    }
-}
-
-fn push_frame(out: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>)) {
-    let at = out.len();
-    0i32.encode(out);
-    encode(out);
-    let length = (out.len() - at - 4) as i32;
-    out[at..at + 4].copy_from_slice(&length.to_be_bytes());
-}
-
-/// Takes a whole frame off the front, if there is one.
-fn split_frame<'a>(rest: &mut &'a [u8]) -> Result<Option<&'a [u8]>, SessionError> {
-    let Some((length, behind)) = rest.split_first_chunk::<4>() else {
-        return Ok(None);
-    };
-    let length = i32::from_be_bytes(*length);
-    if length < 0 || length as usize > FRAME_BYTES_MAX {
-        return Err(SessionError::FrameLength(length));
-    }
-    let Some((frame, behind)) = behind.split_at_checked(length as usize) else {
-        return Ok(None);
-    };
-    *rest = behind;
-    Ok(Some(frame))
-}
+#[cfg(test)]
+mod tests;

@@ -29,7 +29,7 @@ pub enum PathError {
     /// Two slashes stand side by side.
     #[error("empty node name specified @{0}")]
     EmptyName(usize),
-    /// `.` or `..` stands for a name.
+    /// `.` or `..` stands for a name; the position is that of its last dot.
     #[error("relative paths not allowed @{0}")]
     Relative(usize),
     /// A control character, a private one, or one outside the basic plane.
@@ -88,7 +88,7 @@ fn check_character(character: char, position: usize) -> Result<(), PathError> {
 fn check_name(name: &str, position: usize) -> Result<(), PathError> {
     match name {
         "" => Err(PathError::EmptyName(position)),
-        "." | ".." => Err(PathError::Relative(position)),
+        "." | ".." => Err(PathError::Relative(position - 1)),
         _ => Ok(()),
     }
 }
@@ -143,8 +143,8 @@ mod tests {
             ("/a/", Err(PathError::TrailingSlash)),
             ("//a", Err(PathError::EmptyName(1))),
             ("/a//b", Err(PathError::EmptyName(3))),
-            ("/a/./b", Err(PathError::Relative(4))),
-            ("/a/..", Err(PathError::Relative(5))),
+            ("/a/./b", Err(PathError::Relative(3))),
+            ("/a/..", Err(PathError::Relative(4))),
             ("/a\0", Err(PathError::NullCharacter(2))),
             ("/a\u{1}", Err(PathError::InvalidCharacter(2))),
             ("/a\u{7f}", Err(PathError::InvalidCharacter(2))),
