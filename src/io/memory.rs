@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::{Disk, DiskError, DiskFile, DiskLock, Mapped, OpenMode, SECTOR};
+use super::{AlignedBuffer, Disk, DiskError, DiskFile, DiskLock, Mapped, OpenMode, SECTOR};
 
 /// Files in memory. What was not synced is lost or kept, sector by sector, at a [`crash`].
 ///
@@ -234,7 +234,10 @@ impl Disk for MemoryDisk {
     fn map(&self, path: &Path) -> Result<Mapped, DiskError> {
         let state = self.lock_state();
         let index = state.find("map", path)?;
-        Ok(Box::new(state.files[index].now.clone()))
+        let bytes = &state.files[index].now;
+        let mut map = AlignedBuffer::new(bytes.len());
+        map.extend(bytes);
+        Ok(Box::new(map))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {

@@ -1,57 +1,39 @@
 //! Writes a view of the tree to disk and loads it back.
 //!
-//! Only the seam that the server uses: no snapshots are written yet, so a server recovers from its
-//! log alone.
+//! A snapshot is exact at one zxid: it is read from a view that is held meanwhile. It is a file of
+//! chunks, each an rkyv archive with a checksum, so that memory stays small while writing and a
+//! damaged byte is noticed when loading. It is written under a temporary name; a file of the final
+//! name is complete and durable. The format is described byte by byte in ARCHITECTURE.md, "On
+//! disk".
 
-use std::path::Path;
+mod error;
+mod format;
+mod load;
+mod purge;
+#[cfg(test)]
+mod tests;
+mod write;
 
-use crate::io::Disk;
-use crate::tree::{Tree, TreeConfig, View};
-use crate::types::{SessionId, Zxid};
+pub use error::SnapshotError;
+pub use load::{Loaded, SetAside, Snapshot, load};
+pub use purge::{RETAIN_COUNT_MIN, purge};
+pub use write::write;
 
-/// A snapshot cannot be written or read.
-#[derive(Debug, thiserror::Error)]
-#[error("snapshots are not written yet")]
-pub struct SnapshotError;
+use std::path::PathBuf;
 
-/// What was written.
+use crate::types::Zxid;
+
+/// A snapshot on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotInfo {
+    /// The file.
+    pub path: PathBuf,
+    /// The zxid up to which it has everything, and nothing after.
+    pub zxid: Zxid,
     /// Nodes in it.
     pub nodes: u64,
-    /// Its size in bytes.
+    /// Sessions in it.
+    pub sessions: u64,
+    /// Size of the file in bytes.
     pub bytes: u64,
-}
-
-/// A snapshot that was read.
-pub struct Snapshot {
-    /// The tree.
-    pub tree: Tree,
-    /// The sessions with their timeouts in milliseconds.
-    pub sessions: Vec<(SessionId, i32)>,
-}
-
-/// What was found in a folder.
-pub struct Loaded {
-    /// The newest valid snapshot.
-    pub snapshot: Option<Snapshot>,
-}
-
-/// Writes a view and its sessions.
-pub fn write(
-    _disk: &dyn Disk,
-    _dir: &Path,
-    _view: &View,
-    _sessions: &[(SessionId, i32)],
-) -> Result<SnapshotInfo, SnapshotError> {
-    Err(SnapshotError)
-}
-
-/// Loads the newest valid snapshot.
-pub fn load(_disk: &dyn Disk, _dir: &Path, _config: TreeConfig) -> Result<Loaded, SnapshotError> {
-    Ok(Loaded { snapshot: None })
-}
-
-/// Removes all but the newest; returns the zxid of the oldest that is left.
-pub fn purge(_disk: &dyn Disk, _dir: &Path, _retain: usize) -> Result<Option<Zxid>, SnapshotError> {
-    Ok(None)
 }

@@ -1,0 +1,1 @@
+//! Tests of snapshots as a whole.
