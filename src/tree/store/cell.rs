@@ -299,7 +299,7 @@ const CELL_END: usize = offset_of!(Cell, len_and_flags) + size_of::<u32>();
 const GROUP_SLOT_OFFSET: usize = CELL_END;
 const OWNER_OFFSET: usize = CELL_END + size_of::<u32>();
 const OWNED_PATH_OFFSET: usize = OWNER_OFFSET + size_of::<i64>();
-const _: () = assert!(OWNER_OFFSET % align_of::<i64>() == 0);
+const _: () = assert!(OWNER_OFFSET.is_multiple_of(align_of::<i64>()));
 const _: () = assert!(align_of::<Link>() > DEAD);
 
 /// What a new cell says.
