@@ -1,0 +1,217 @@
+//! Bounds: what is not read, what waits, who is cut off.
+
+use crate::types::limits::{
+    CONNECTION_PIPELINE_MAX, CONNECTION_SEND_HARD_MAX, CONNECTION_SEND_SOFT_MAX, SHARD_RING_LEN,
+};
+
+use super::*;
+
+#[test]
+fn connections_are_limited() {
+    let mut rig = Rig::with(ShardConfig {
+        max_client_cnxns: 2,
+        max_cnxns: 3,
+        ..ShardConfig::default()
+    });
+    let (_, second) = (rig.open(), rig.open());
+    let open = |rig: &mut Rig, peer: &str| {
+        let peer = peer.parse().expect("an address");
+        rig.shard.open(peer, rig.now)
+    };
+    // The same address, as a socket for both families sees it.
+    let refused = open(&mut rig, "[::ffff:10.1.2.3]:9");
+    assert_eq!(refused, Err(Refused::TooManyFromAddress(2)));
+    assert!(open(&mut rig, "10.1.2.4:9").is_ok());
+    assert_eq!(open(&mut rig, "10.1.2.5:9"), Err(Refused::TooMany(3)));
+    rig.shard.closed(second);
+    rig.shard.closed(second);
+    assert_eq!(rig.shared.connections(), 2);
+    assert!(open(&mut rig, "10.1.2.3:9").is_ok());
+}
+
+#[test]
+fn a_long_pipeline_is_not_read_further() {
+    let mut rig = Rig::with(ShardConfig {
+        global_outstanding_limit: usize::MAX,
+        ..ShardConfig::default()
+    });
+    let conn = rig.client();
+    let total = CONNECTION_PIPELINE_MAX as i32 + 10;
+    for xid in 0..total {
+        rig.set(conn, xid, "/a", b"x");
+    }
+    assert!(!rig.wants_read(conn));
+    assert_eq!(rig.forwarded().len(), CONNECTION_PIPELINE_MAX);
+    let item = rig.applied_set(conn, 0, "/a", b"x");
+    rig.publish(vec![item]);
+    assert_eq!(rig.forwarded(), [CONNECTION_PIPELINE_MAX as i32]);
+    assert!(!rig.wants_read(conn));
+    let items = (1..=20).map(|xid| rig.outcome(conn, xid, Outcome::Done));
+    let items = items.collect();
+    rig.publish(items);
+    assert_eq!(rig.forwarded().len(), 9);
+    assert!(rig.wants_read(conn));
+}
+
+#[test]
+fn beyond_the_global_limit_each_connection_has_one_request() {
+    let mut rig = Rig::with(ShardConfig {
+        global_outstanding_limit: 2,
+        ..ShardConfig::default()
+    });
+    let (one, two) = (rig.client(), rig.client());
+    for xid in 1..=4 {
+        rig.set(one, xid, "/a", b"x");
+    }
+    for xid in 11..=12 {
+        rig.set(two, xid, "/a", b"x");
+    }
+    assert_eq!(rig.forwarded(), [1, 2, 3, 11]);
+    assert!(!rig.wants_read(one) && !rig.wants_read(two));
+    let items = [1, 2].map(|xid| rig.outcome(one, xid, Outcome::Done));
+    rig.publish(items.to_vec());
+    assert_eq!(rig.forwarded(), [4]);
+    let items = [3, 4].map(|xid| rig.outcome(one, xid, Outcome::Done));
+    rig.publish(items.to_vec());
+    assert_eq!(rig.forwarded(), [12]);
+    assert!(rig.wants_read(one) && rig.wants_read(two));
+}
+
+#[test]
+fn a_full_ring_holds_requests_back_in_order() {
+    let mut rig = Rig::with(ShardConfig {
+        global_outstanding_limit: usize::MAX,
+        ..ShardConfig::default()
+    });
+    let conns: Vec<ConnId> = (0..10).map(|_| rig.client()).collect();
+    for xid in 0..1000 {
+        for &conn in &conns {
+            rig.set(conn, xid, "/a", b"x");
+        }
+    }
+    assert_eq!(rig.shard.outbox.len(), SHARD_RING_LEN);
+    let mut ring = Vec::new();
+    rig.shard.drain_to_sequencer(|message| {
+        if ring.len() == 100 {
+            return Err(message);
+        }
+        ring.push(message);
+        Ok(())
+    });
+    assert_eq!(rig.shard.outbox.len(), SHARD_RING_LEN - 100);
+    let mut seen = vec![0; conns.len()];
+    let mut total = 0;
+    loop {
+        for message in std::mem::take(&mut ring).into_iter().chain(rig.messages()) {
+            let ToSequencer::Request(request) = message else {
+                panic!("not a request");
+            };
+            let at = conns.iter().position(|&conn| conn == request.origin.conn);
+            let seen = &mut seen[at.expect("one of ours")];
+            assert_eq!(request.xid, *seen);
+            *seen += 1;
+            total += 1;
+        }
+        if total == 10_000 {
+            break;
+        }
+        rig.shard.tick(rig.now);
+    }
+}
+
+#[test]
+fn replies_that_are_not_taken_stop_the_requests() {
+    let mut rig = Rig::new();
+    let applied = set(&mut rig.tree, "/a", &vec![7; 1 << 20]);
+    rig.change(applied);
+    let conn = rig.client();
+    for xid in 0..100 {
+        rig.get(conn, xid, "/a", false);
+    }
+    assert!(!rig.wants_read(conn));
+    let mut received = 0;
+    loop {
+        let mut out = Vec::new();
+        rig.shard.take_output(conn, &mut out);
+        assert!(out.len() < CONNECTION_SEND_SOFT_MAX + (2 << 20));
+        received += parse(&out).len();
+        if received == 100 {
+            break;
+        }
+        // Nothing goes on before the bytes are with the kernel.
+        rig.shard.tick(rig.now);
+        assert!(!rig.shard.status(conn).has_output);
+        rig.shard.sent(conn, out.len(), rig.now);
+    }
+}
+
+/// Large reads that waited behind a write are not all served at once, and still see what they
+/// should when the next write is answered first.
+#[test]
+fn waiting_reads_of_a_slow_client_keep_their_place() {
+    let mut rig = Rig::new();
+    let applied = set(&mut rig.tree, "/a", &vec![1; 1 << 20]);
+    rig.change(applied);
+    let conn = rig.client();
+    rig.set(conn, 0, "/a", b"");
+    for xid in 1..=10 {
+        rig.get(conn, xid, "/a", false);
+    }
+    rig.set(conn, 11, "/a", b"");
+    rig.get(conn, 12, "/a", false);
+    let item = rig.applied_set(conn, 0, "/a", &vec![2; 1 << 20]);
+    rig.publish(vec![item]);
+    let mut out = Vec::new();
+    rig.shard.take_output(conn, &mut out);
+    assert_eq!(parse(&out).len(), 1 + 4);
+    let item = rig.applied_set(conn, 11, "/a", b"small");
+    rig.publish(vec![item]);
+    rig.shard.sent(conn, out.len(), rig.now);
+    let mut replies = rig.replies(conn);
+    replies.extend(rig.replies(conn));
+    let xids: Vec<i32> = replies.iter().map(|reply| reply.xid).collect();
+    assert_eq!(xids, (5..=12).collect::<Vec<_>>());
+    for reply in &replies[..6] {
+        assert_eq!(data_of(reply).0[0], 2);
+    }
+    assert_eq!(data_of(&replies[7]).0, b"small");
+}
+
+#[test]
+fn a_watcher_that_does_not_read_is_cut_off() {
+    let mut rig = Rig::new();
+    let conn = rig.client();
+    let path = format!("/{}", "x".repeat(900_000));
+    let applied = create(&mut rig.tree, &path, &[open_acl()]);
+    rig.change(applied);
+    let record = crate::jute::proto::AddWatchRequest {
+        path: &path,
+        mode: 0,
+    };
+    rig.request(conn, 1, op::ADD_WATCH, &record);
+    for _ in 0..CONNECTION_SEND_HARD_MAX / 900_000 {
+        assert_eq!(rig.close_of(conn), Close::No);
+        let applied = set(&mut rig.tree, &path, b"x");
+        rig.change(applied);
+    }
+    let applied = set(&mut rig.tree, &path, b"x");
+    rig.change(applied);
+    assert_eq!(rig.close_of(conn), Close::Now);
+}
+
+#[test]
+fn a_connection_is_named_once_until_it_is_looked_at() {
+    let mut rig = Rig::new();
+    let conn = rig.client();
+    let mut dirty = Vec::new();
+    rig.shard.take_dirty(&mut dirty);
+    assert_eq!(dirty, [conn]);
+    dirty.clear();
+    rig.get(conn, 1, "/a", false);
+    rig.get(conn, 2, "/a", false);
+    rig.shard.take_dirty(&mut dirty);
+    assert_eq!(dirty, [conn]);
+    dirty.clear();
+    rig.shard.take_dirty(&mut dirty);
+    assert_eq!(dirty, []);
+}
