@@ -16,7 +16,7 @@ use crate::jute::proto::{
 };
 use crate::jute::txn::{CreateTxn, DeleteTxn, SetDataTxn, Txn, TxnHeader};
 use crate::jute::{Decoder, Record, op};
-use crate::tree::{Applied, Change, Outcome, Tree, TreeConfig, open_acl};
+use crate::tree::{Applied, Outcome, Tree, TreeConfig, open_acl};
 use crate::types::{ErrorCode, Zxid};
 
 use super::*;
