@@ -8,6 +8,7 @@ pub mod cpu;
 pub mod disk;
 mod doorbell;
 pub mod executor;
+pub mod machine;
 pub mod mailbox;
 pub mod net;
 pub mod probe;

@@ -34,17 +34,31 @@ pub fn io_uring() -> Result<(), ProbeError> {
         .map_err(ProbeError::IoUringRefused)
 }
 
-/// Raises the soft limit of file descriptors to the hard one and checks that it is `wanted` at
-/// least. Returns the limit.
-pub fn file_descriptors(wanted: u64) -> Result<u64, ProbeError> {
+/// Descriptors that this process has open; 0 where it cannot see.
+pub fn open_files() -> u64 {
+    std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64)
+}
+
+/// Descriptors that this process may have open; 0 where the system does not say.
+pub fn open_files_max() -> u64 {
+    file_limit().map_or(0, |limit| limit.rlim_cur)
+}
+
+fn file_limit() -> Option<libc::rlimit> {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
     };
     // SAFETY: the pointer is to a live local.
-    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
+    (unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } == 0).then_some(limit)
+}
+
+/// Raises the soft limit of file descriptors to the hard one and checks that it is `wanted` at
+/// least. Returns the limit.
+pub fn file_descriptors(wanted: u64) -> Result<u64, ProbeError> {
+    let Some(mut limit) = file_limit() else {
         return Ok(wanted);
-    }
+    };
     if limit.rlim_cur < limit.rlim_max {
         let raised = libc::rlimit {
             rlim_cur: limit.rlim_max,

@@ -22,10 +22,12 @@ mod reaper;
 mod snapshots;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::exchange::{Answer, Batch, Item, Origin, Request, ToSequencer};
 use crate::jute::Record;
 use crate::jute::txn::{Txn, TxnDigest, TxnHeader, encode_txn};
+use crate::metrics::WriteMetrics;
 use crate::prep::{
     PrepConfig, Prepared, Preparer, ReapConfig, RequestView, close_session, create_session,
 };
@@ -86,6 +88,8 @@ pub struct Sequencer {
     snapshot: Option<(Zxid, SnapshotRequest)>,
     snapshot_running: bool,
     durable: Zxid,
+    digests: VecDeque<(Zxid, i64)>,
+    metrics: Arc<WriteMetrics>,
     digest_enabled: bool,
     payload: Vec<u8>,
 }
@@ -97,6 +101,7 @@ impl Sequencer {
         tree: Tree,
         sessions: SessionTable,
         snapshots: SnapshotPolicy,
+        metrics: Arc<WriteMetrics>,
         now: Now,
     ) -> Sequencer {
         Sequencer {
@@ -112,6 +117,8 @@ impl Sequencer {
             closing: VecDeque::new(),
             snapshot: None,
             snapshot_running: false,
+            digests: VecDeque::new(),
+            metrics,
             digest_enabled: config.digest_enabled,
             payload: Vec::new(),
         }
@@ -125,6 +132,16 @@ impl Sequencer {
     /// The sessions, to report about.
     pub fn sessions(&self) -> &SessionTable {
         &self.sessions
+    }
+
+    /// The newest zxid that clients may see.
+    pub fn published_zxid(&self) -> Zxid {
+        self.durable
+    }
+
+    /// Digests of the tree at some recent zxids, oldest first (Apache's `digestLog`).
+    pub fn digests(&self) -> Vec<(Zxid, i64)> {
+        self.digests.iter().copied().collect()
     }
 
     /// Whether as many steps wait for the log as may: the driver leaves further messages in the
@@ -214,6 +231,7 @@ impl Sequencer {
     }
 
     fn request(&mut self, request: &Request, now: Now, log: &mut impl Log) {
+        self.metrics.requests_prepared.increment();
         self.sessions.touch(request.session, now.monotonic_ms);
         let view = RequestView {
             op: request.op,
@@ -297,6 +315,7 @@ impl Sequencer {
             return false;
         };
         tracing::info!(%session, "session expired");
+        self.metrics.sessions_expired.increment();
         let detached = Answer::Detached {
             session,
             reason: ErrorCode::SessionExpired,
@@ -351,8 +370,10 @@ impl Sequencer {
                 tree_digest: self.tree.digest() as i64,
             };
             digest.encode(&mut self.payload);
+            self.note_digest(zxid, digest.tree_digest);
         }
         log.append(zxid, &self.payload);
+        self.metrics.commits.increment();
         if let Txn::CloseSession(_) = txn {
             self.sessions.begin_close(session);
             self.closing.push_back((zxid, session));
@@ -361,6 +382,15 @@ impl Sequencer {
             self.request_snapshot(zxid);
         }
         Some(applied)
+    }
+
+    fn note_digest(&mut self, zxid: Zxid, digest: i64) {
+        if zxid.0 % DIGEST_LOG_INTERVAL == 0 {
+            self.digests.push_back((zxid, digest));
+            if self.digests.len() > DIGEST_LOG_MAX {
+                self.digests.pop_front();
+            }
+        }
     }
 
     fn request_snapshot(&mut self, zxid: Zxid) {
@@ -390,6 +420,12 @@ impl Sequencer {
 
 /// Version of the digest that transactions carry (Apache's `DigestCalculator`).
 const DIGEST_VERSION: i32 = 2;
+
+/// Distance of the zxids whose digests are remembered (Apache's `DIGEST_LOG_INTERVAL`).
+const DIGEST_LOG_INTERVAL: i64 = 128;
+
+/// How many of them are (Apache's `DIGEST_LOG_LIMIT`).
+const DIGEST_LOG_MAX: usize = 1024;
 
 /// Bytes of an encoded [`TxnDigest`].
 const DIGEST_LEN: usize = 12;

@@ -18,7 +18,12 @@ pub enum Done {
     /// Segment work.
     Segment(SegmentResult),
     /// A snapshot, well or not: what went wrong is logged.
-    Snapshot,
+    Snapshot {
+        /// How long it took, in milliseconds.
+        elapsed_ms: u64,
+        /// Whether it is there.
+        is_written: bool,
+    },
 }
 
 /// What the threads must know.
@@ -109,10 +114,18 @@ fn write_snapshots(
         });
         match requests.recv_timeout(patience) {
             Ok(request) => {
-                write_snapshot(config, &request);
+                let start_ms = config.clock.now_ms();
+                let is_written = write_snapshot(config, &request);
                 // The view must go before the next one can be asked for.
                 drop(request);
-                report(done, Done::Snapshot);
+                let elapsed_ms = config.clock.now_ms() - start_ms;
+                report(
+                    done,
+                    Done::Snapshot {
+                        elapsed_ms,
+                        is_written,
+                    },
+                );
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
@@ -124,19 +137,20 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn write_snapshot(config: &BackgroundConfig, request: &SnapshotRequest) {
+fn write_snapshot(config: &BackgroundConfig, request: &SnapshotRequest) -> bool {
     let zxid = request.view.zxid();
-    match snapshot::write(
-        &*config.disk,
-        &config.snapshot_dir,
-        &request.view,
-        &request.sessions,
-    ) {
+    let dir = &config.snapshot_dir;
+    match snapshot::write(&*config.disk, dir, &request.view, &request.sessions) {
         Ok(info) => {
-            tracing::info!(%zxid, nodes = info.nodes, bytes = info.bytes, "snapshot written")
+            tracing::info!(%zxid, nodes = info.nodes, bytes = info.bytes, "snapshot written");
+            true
         }
         Err(error) => {
-            tracing::error!(%zxid, %error, "cannot write a snapshot; the log keeps what it would have held")
+            tracing::error!(
+                %zxid, %error,
+                "cannot write a snapshot; the log keeps what it would have held"
+            );
+            false
         }
     }
 }

@@ -78,14 +78,19 @@ impl Gatherers {
 
     /// Adds the sequencer's part.
     pub fn add_sequencer(&self, gather: &Arc<Gather>, sequencer: &Sequencer) {
-        report::add_sequencer(&mut lock(gather), gather.word, sequencer);
+        report::add_sequencer(
+            &mut lock(gather),
+            gather.word,
+            sequencer,
+            self.info.writes(),
+        );
         self.arrived(gather);
     }
 
     /// The text of the answer, once all parts are there.
     pub fn answer(&self, gather: &Gather) -> String {
         let mut status = lock(gather);
-        self.info.complete(&mut status);
+        self.info.complete(&mut status, gather.word);
         admin::answer(gather.word, &status)
     }
 

@@ -1,29 +1,145 @@
 //! The server as the four-letter words show it, beside what the shards report.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::admin::{Status, Word};
+use crate::admin::{Settings, Status, Word};
 use crate::config::Config;
-use crate::metrics::ShardMetrics;
-use crate::rt::clock::Monotonic;
+use crate::metrics::WriteMetrics;
+use crate::rt::clock::{self, Monotonic};
+use crate::rt::{machine, probe};
 use crate::sequencer::Sequencer;
+use crate::shard::Shared;
+use crate::tree::TreeStats;
 
-/// What does not change while the server runs.
-pub struct ServerInfo {}
-
-impl ServerInfo {
-    /// For a server with these settings.
-    pub fn new(
-        _config: &Config,
-        _sequencer: &Sequencer,
-        _metrics: Vec<Arc<ShardMetrics>>,
-        _clock: Monotonic,
-    ) -> ServerInfo {
-        ServerInfo {}
-    }
-    /// Completes a status.
-    pub fn complete(&self, _status: &mut Status) {}
+/// What the asker of a word adds to the parts of the shards and the sequencer.
+pub struct ServerInfo {
+    settings: Settings,
+    snapshot_dir: PathBuf,
+    log_dir: PathBuf,
+    clock: Monotonic,
+    shared: Arc<Shared>,
+    tree: Arc<TreeStats>,
+    writes: Arc<WriteMetrics>,
 }
 
-/// Adds the sequencer's part.
-pub fn add_sequencer(_status: &mut Status, _word: Word, _sequencer: &Sequencer) {}
+/// Where a server keeps its files.
+pub struct Folders<'a> {
+    /// Of the snapshots.
+    pub snapshot_dir: &'a Path,
+    /// Of the log.
+    pub log_dir: &'a Path,
+}
+
+impl ServerInfo {
+    /// For a server with these settings and parts.
+    pub fn new(
+        config: &Config,
+        folders: &Folders<'_>,
+        clock: Monotonic,
+        shared: Arc<Shared>,
+        sequencer: &Sequencer,
+        writes: Arc<WriteMetrics>,
+    ) -> ServerInfo {
+        ServerInfo {
+            settings: Settings {
+                client_port: config.client_address.port(),
+                data_dir: absolute(folders.snapshot_dir),
+                data_log_dir: absolute(folders.log_dir),
+                tick_time_ms: config.tick_time_ms,
+                max_client_cnxns: config.max_client_cnxns,
+                min_session_timeout_ms: config.min_session_timeout_ms,
+                max_session_timeout_ms: config.max_session_timeout_ms,
+                client_listen_backlog: i64::from(config.client_listen_backlog),
+                server_id: 0,
+            },
+            snapshot_dir: folders.snapshot_dir.to_owned(),
+            log_dir: folders.log_dir.to_owned(),
+            clock,
+            shared,
+            tree: sequencer.tree().stats(),
+            writes,
+        }
+    }
+
+    /// What the writing side counts.
+    pub fn writes(&self) -> &WriteMetrics {
+        &self.writes
+    }
+
+    /// Adds what is known without asking anybody.
+    pub fn complete(&self, status: &mut Status, word: Word) {
+        status.is_serving = true;
+        status.is_read_only = false;
+        status.mode = "standalone";
+        status.now_ms = self.clock.now_ms();
+        status.wall_ms = clock::wall_ms();
+        status.uptime_ms = self.clock.now_ms();
+        status.outstanding = self.shared.outstanding();
+        status.connections = self.shared.connections();
+        status.znode_count = self.tree.node_count() as usize;
+        status.ephemerals_count = self.tree.ephemeral_count() as usize;
+        status.approximate_data_size =
+            u64::try_from(self.tree.approximate_data_size()).unwrap_or(0);
+        status.open_file_descriptors = probe::open_files();
+        status.max_file_descriptors = probe::open_files_max();
+        status.settings = self.settings.clone();
+        if matches!(word, Word::Dirs | Word::Conf) {
+            status.data_dir_bytes = folder_bytes(&self.snapshot_dir, "snapshot.");
+            status.log_dir_bytes = folder_bytes(&self.log_dir, "log.");
+        }
+        if word == Word::Envi {
+            status.environment = machine::environment();
+        }
+        self.writes.add_to(&mut status.metrics);
+    }
+}
+
+/// Adds the sequencer's part; runs on its thread, so only what the word needs.
+pub fn add_sequencer(
+    status: &mut Status,
+    word: Word,
+    sequencer: &Sequencer,
+    writes: &WriteMetrics,
+) {
+    let sessions = sequencer.sessions();
+    status.zxid = sequencer.published_zxid();
+    status.session_count = sessions.len();
+    match word {
+        Word::Dump => {
+            for (expires_ms, bucket) in sessions.by_expiry() {
+                for &session in bucket {
+                    status.sessions.push((session, expires_ms));
+                    let paths = sequencer.tree().ephemerals(session);
+                    if !paths.is_empty() {
+                        status.ephemerals.push((session, paths));
+                    }
+                }
+            }
+        }
+        Word::Hash => status.digests = sequencer.digests(),
+        Word::Srst => writes.reset(),
+        _ => {}
+    }
+}
+
+fn absolute(path: &Path) -> String {
+    std::path::absolute(path)
+        .unwrap_or_else(|_| path.to_owned())
+        .display()
+        .to_string()
+}
+
+/// Bytes of the files in a folder whose names begin so; 0 where it cannot be read.
+fn folder_bytes(folder: &Path, prefix: &str) -> u64 {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
+        .filter_map(|entry| entry.metadata().ok())
+        .map(|metadata| metadata.len())
+        .sum()
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::exchange::ToSequencer;
 use crate::io::{AlignedBuffer, DiskFile};
+use crate::metrics::WriteMetrics;
 use crate::rt::clock::{self, Monotonic};
 use crate::rt::mailbox::{RingBell, RingReceiver, Sender};
 use crate::rt::ring::{Completion, Ring, StableBytes};
@@ -46,6 +47,8 @@ pub struct SequencerParts {
     pub background: Background,
     /// Those who contribute to the answers of four-letter words.
     pub gatherers: Gatherers,
+    /// What is counted here.
+    pub metrics: Arc<WriteMetrics>,
     /// The server's clock.
     pub clock: Monotonic,
     /// Milliseconds between two looks at timeouts.
@@ -169,7 +172,9 @@ impl SequencerLoop {
             let now_us = self.parts.clock.now_us();
             let written = self.parts.wal.complete(id, buffer.buffer, result, now_us)?;
             let elapsed_ms = written.elapsed_us / 1000;
+            self.parts.metrics.fsync_time.record(elapsed_ms);
             if elapsed_ms >= self.parts.write_warning_ms {
+                self.parts.metrics.fsync_threshold_exceeded.increment();
                 tracing::warn!(
                     elapsed_ms,
                     bytes = written.bytes,
@@ -203,7 +208,16 @@ impl SequencerLoop {
                         tracing::error!(%error, "cannot make the next log segment");
                     }
                 }
-                Done::Snapshot => self.parts.sequencer.snapshot_ended(),
+                Done::Snapshot {
+                    elapsed_ms,
+                    is_written,
+                } => {
+                    self.parts.sequencer.snapshot_ended();
+                    self.parts.metrics.snapshot_time.record(elapsed_ms);
+                    if !is_written {
+                        self.parts.metrics.snapshot_errors.increment();
+                    }
+                }
             }
         }
         any

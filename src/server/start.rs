@@ -6,23 +6,24 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::exchange::ShardId;
+use crate::exchange::{ShardId, ToSequencer};
 use crate::io::{Disk, DiskLock};
-use crate::metrics::ShardMetrics;
+use crate::metrics::{ShardMetrics, WriteMetrics};
 use crate::rt::clock::{self, Monotonic};
 use crate::rt::disk::StdDisk;
 use crate::rt::executor::{self, ExecutorConfig};
-use crate::rt::mailbox::{self, RingBell, Sender};
+use crate::rt::mailbox::{self, RingBell, RingReceiver, Sender, UnboundReceiver};
 use crate::rt::{cpu, net, probe, signal};
 use crate::sequencer::{Now, Sequencer, SnapshotPolicy};
 use crate::session::SessionTable;
 use crate::shard::{Shard, Shared};
-use crate::types::limits;
+use crate::tree::Tree;
+use crate::types::{SessionId, limits};
 
 use super::background::{self, Background, BackgroundConfig};
 use super::gather::Gatherers;
 use super::recovery::{self, RecoveredServer};
-use super::report::ServerInfo;
+use super::report::{Folders, ServerInfo};
 use super::sequencer_loop::{self, Control, SequencerParts};
 use super::shard_loop::{self, ShardParts, ToShard};
 use super::{ServerError, settings};
@@ -134,30 +135,22 @@ impl Running {
         let (done_sender, done) = mailbox::to_ring(background::DONE_MAX, &bell);
         let background = BackgroundConfig {
             disk,
-            log_dir: recovered.log_dir,
-            snapshot_dir: recovered.snapshot_dir,
+            log_dir: recovered.log_dir.clone(),
+            snapshot_dir: recovered.snapshot_dir.clone(),
             retain_count: config.purge_retain_count as usize,
             clock,
             purge_interval: (config.purge_interval_hours > 0)
                 .then(|| Duration::from_secs(3600 * u64::from(config.purge_interval_hours))),
         };
         let background = Background::start(background, done_sender).map_err(ServerError::Thread)?;
-        let now = Now {
-            monotonic_ms: clock.now_ms(),
-            wall_ms: clock::wall_ms(),
-        };
-        let mut sessions = SessionTable::new(settings::session(config), now.wall_ms);
-        sessions.restore(recovered.sessions, now.monotonic_ms);
-        let seed = now.wall_ms as u64 ^ u64::from(std::process::id());
-        let policy = SnapshotPolicy::new(config.snap_count, config.snap_size_limit_bytes, seed);
-        let sequencer = Sequencer::new(
-            settings::sequencer(config),
+        let metrics = Arc::new(WriteMetrics::new());
+        let sequencer = make_sequencer(
+            config,
             recovered.tree,
-            sessions,
-            policy,
-            now,
+            recovered.sessions,
+            clock,
+            Arc::clone(&metrics),
         );
-
         let mut to_shards = Vec::new();
         let mut inboxes = Vec::new();
         for _ in 0..config.shards {
@@ -166,42 +159,28 @@ impl Running {
             to_shards.push(sender);
             inboxes.push(inbox);
         }
-        let metrics: Vec<_> = (0..config.shards)
-            .map(|_| Arc::new(ShardMetrics::new()))
-            .collect();
-        let info = Arc::new(ServerInfo::new(config, &sequencer, metrics.clone(), clock));
-        let gatherers = Gatherers::new(to_shards.clone(), to_sequencer.clone(), info);
-
-        let tip = sequencer.tree().tip_zxid();
-        let shared = Arc::new(Shared::new(tip));
-        let shard_config = Arc::new(settings::shard(config));
-        let cpus = cpu::allowed();
-        let mut rings = Vec::new();
-        let mut shards = Vec::new();
-        for (number, (listener, inbox)) in listeners.into_iter().zip(inboxes).enumerate() {
-            let id = ShardId(number as u16);
-            let (ring, ring_receiver) = mailbox::to_ring(limits::SHARD_RING_LEN, &bell);
-            rings.push(ring_receiver);
-            let view = sequencer.tree().view(tip);
-            let parts = ShardParts {
-                id,
-                shard: Shard::new(
-                    Arc::clone(&shard_config),
-                    Arc::clone(&shared),
-                    Arc::clone(&metrics[number]),
-                    id,
-                    view,
-                ),
-                listener,
-                inbox,
-                to_sequencer: ring,
-                gatherers: gatherers.clone(),
-                clock,
-                heard_interval: Duration::from_millis(settings::heard_interval_ms(config)),
-            };
-            let cpu = cpus[number % cpus.len()];
-            shards.push(start_shard(parts, cpu, ending)?);
-        }
+        let shared = Arc::new(Shared::new(sequencer.tree().tip_zxid()));
+        let folders = Folders {
+            snapshot_dir: &recovered.snapshot_dir,
+            log_dir: &recovered.log_dir,
+        };
+        let info = ServerInfo::new(
+            config,
+            &folders,
+            clock,
+            Arc::clone(&shared),
+            &sequencer,
+            Arc::clone(&metrics),
+        );
+        let gatherers = Gatherers::new(to_shards.clone(), to_sequencer.clone(), Arc::new(info));
+        let maker = ShardMaker {
+            config,
+            shared,
+            gatherers: gatherers.clone(),
+            clock,
+            bell: &bell,
+        };
+        let (shards, rings) = maker.start_all(&sequencer, listeners, inboxes, ending)?;
         let parts = SequencerParts {
             sequencer,
             wal: recovered.wal,
@@ -212,12 +191,13 @@ impl Running {
             shards: to_shards.clone(),
             background,
             gatherers,
+            metrics,
             clock,
             tick_interval_ms: settings::tick_interval_ms(config),
             write_warning_ms: config.fsync_warning_threshold_ms,
         };
-        let cpu = cpus[config.shards % cpus.len()];
-        let sequencer = start_sequencer(parts, cpu, ending)?;
+        let cpus = cpu::allowed();
+        let sequencer = start_sequencer(parts, cpus[config.shards % cpus.len()], ending)?;
         Ok(Running {
             sequencer,
             shards,
@@ -245,6 +225,80 @@ impl Running {
         for shard in self.shards {
             let _ = shard.join();
         }
+    }
+}
+
+fn make_sequencer(
+    config: &Config,
+    tree: Tree,
+    sessions: Vec<(SessionId, i32)>,
+    clock: Monotonic,
+    metrics: Arc<WriteMetrics>,
+) -> Sequencer {
+    let now = Now {
+        monotonic_ms: clock.now_ms(),
+        wall_ms: clock::wall_ms(),
+    };
+    let mut table = SessionTable::new(settings::session(config), now.wall_ms);
+    table.restore(sessions, now.monotonic_ms);
+    let seed = now.wall_ms as u64 ^ u64::from(std::process::id());
+    let policy = SnapshotPolicy::new(config.snap_count, config.snap_size_limit_bytes, seed);
+    Sequencer::new(
+        settings::sequencer(config),
+        tree,
+        table,
+        policy,
+        metrics,
+        now,
+    )
+}
+
+/// What all shards are made from.
+struct ShardMaker<'a> {
+    config: &'a Config,
+    shared: Arc<Shared>,
+    gatherers: Gatherers,
+    clock: Monotonic,
+    bell: &'a RingBell,
+}
+
+impl ShardMaker<'_> {
+    /// Starts one shard for each socket; returns their threads and the rings that they fill.
+    fn start_all(
+        &self,
+        sequencer: &Sequencer,
+        listeners: Vec<net::UnboundListener>,
+        inboxes: Vec<UnboundReceiver<ToShard>>,
+        ending: &Ending,
+    ) -> Result<(Vec<JoinHandle<()>>, Vec<RingReceiver<ToSequencer>>), ServerError> {
+        let shard_config = Arc::new(settings::shard(self.config));
+        let cpus = cpu::allowed();
+        let mut threads = Vec::new();
+        let mut rings = Vec::new();
+        for (number, (listener, inbox)) in listeners.into_iter().zip(inboxes).enumerate() {
+            let id = ShardId(number as u16);
+            let (ring, ring_receiver) = mailbox::to_ring(limits::SHARD_RING_LEN, self.bell);
+            rings.push(ring_receiver);
+            let shard = Shard::new(
+                Arc::clone(&shard_config),
+                Arc::clone(&self.shared),
+                Arc::new(ShardMetrics::new()),
+                id,
+                sequencer.tree().view(sequencer.tree().tip_zxid()),
+            );
+            let parts = ShardParts {
+                id,
+                shard,
+                listener,
+                inbox,
+                to_sequencer: ring,
+                gatherers: self.gatherers.clone(),
+                clock: self.clock,
+                heard_interval: Duration::from_millis(settings::heard_interval_ms(self.config)),
+            };
+            threads.push(start_shard(parts, cpus[number % cpus.len()], ending)?);
+        }
+        Ok((threads, rings))
     }
 }
 
