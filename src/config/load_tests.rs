@@ -271,7 +271,9 @@ fn one_server_alone_is_standalone_and_more_are_refused() {
     let one = file("dataDir=/d\nserver.1=localhost:2888:3888;127.0.0.1:2182\n");
     assert_eq!(
         accepted(&one).client_address,
-        "127.0.0.1:2182".parse::<std::net::SocketAddr>().expect("an address")
+        "127.0.0.1:2182"
+            .parse::<std::net::SocketAddr>()
+            .expect("an address")
     );
     assert_eq!(
         said(&one, Severity::Warning),
