@@ -96,7 +96,7 @@ fn quit(shell: &mut Shell, _: &Command, _: &[String]) -> Result<(), CliError> {
 }
 
 fn close(shell: &mut Shell, _: &Command, _: &[String]) -> Result<(), CliError> {
-    shell.client().close();
+    shell.close();
     Ok(())
 }
 

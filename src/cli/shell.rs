@@ -67,11 +67,7 @@ impl Shell {
     pub fn connect(&mut self, host: String) -> Result<(), CliError> {
         // A bad connect string leaves the present session as it is.
         ConnectString::parse(&host).map_err(ClientError::from)?;
-        if let Some(client) = self.client_if_any()
-            && client.state().is_alive()
-        {
-            client.close();
-        }
+        self.close();
         self.host = host;
         let (connected, connects) = sync_channel(1);
         let print = self.watcher.clone();
@@ -87,7 +83,7 @@ impl Shell {
         *self.lock_current() = Some(Arc::new(client));
         let patience = Duration::from_millis(self.config.session_timeout_ms.max(0) as u64);
         if self.wait_for_connection && connects.recv_timeout(patience).is_err() {
-            self.client().close();
+            self.close();
             return Err(CliError::Client(ClientError::Keeper {
                 code: ErrorCode::ConnectionLoss,
                 path: None,
@@ -201,9 +197,17 @@ impl Shell {
         Ok(())
     }
 
+    /// Closes the session, if it is not closed, and prints the event that tells of it.
+    pub fn close(&self) {
+        if let Some(client) = self.client_if_any() {
+            client.close();
+        }
+        self.flush_events();
+    }
+
     /// Closes the session and takes no more lines.
     pub fn quit(&mut self) {
-        self.client().close();
+        self.close();
         self.quits = true;
     }
 

@@ -1,0 +1,1 @@
+Node does not exist: /zookeeper
