@@ -1,0 +1,88 @@
+//! Properties of the codec: every record reads and writes what the schema says, and no bytes make
+//! a decoder panic.
+
+mod records;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use records::{RECORDS, decode_as_everything};
+
+/// The encoding of some value with this layout.
+fn encoded(layout: &str) -> BoxedStrategy<Vec<u8>> {
+    let mut fields: Vec<BoxedStrategy<Vec<u8>>> = Vec::new();
+    let mut rest = layout;
+    while let Some(first) = rest.chars().next() {
+        let mut length = 1;
+        fields.push(match first {
+            'i' => any::<i32>().prop_map(|n| n.to_be_bytes().to_vec()).boxed(),
+            'l' => any::<i64>().prop_map(|n| n.to_be_bytes().to_vec()).boxed(),
+            'z' => any::<bool>().prop_map(|is| vec![u8::from(is)]).boxed(),
+            's' => ".{0,20}"
+                .prop_map(|text| with_length(text.as_bytes()))
+                .boxed(),
+            'b' => prop_oneof![
+                Just(vec![0xff; 4]),
+                vec(any::<u8>(), 0..20).prop_map(|bytes| with_length(&bytes)),
+            ]
+            .boxed(),
+            '[' => {
+                let end = rest.find(']').expect("brackets come in pairs");
+                length = end + 1;
+                vec(encoded(&rest[1..end]), 0..4)
+                    .prop_map(|elements| {
+                        let count = elements.len() as i32;
+                        [&count.to_be_bytes()[..], &elements.concat()].concat()
+                    })
+                    .boxed()
+            }
+            other => panic!("{other} is no field"),
+        });
+        rest = &rest[length..];
+    }
+    fields.prop_map(|parts| parts.concat()).boxed()
+}
+
+fn with_length(bytes: &[u8]) -> Vec<u8> {
+    [&(bytes.len() as i32).to_be_bytes()[..], bytes].concat()
+}
+
+/// A record and the encoding of one of its values.
+fn any_record() -> impl Strategy<Value = (usize, Vec<u8>)> {
+    (0..RECORDS.len())
+        .prop_flat_map(|index| encoded(RECORDS[index].layout).prop_map(move |bytes| (index, bytes)))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn every_record_has_the_layout_of_the_schema((index, bytes) in any_record()) {
+        let record = &RECORDS[index];
+        let again = (record.again)(&bytes);
+        prop_assert_eq!(again, Ok(bytes), "{}", record.name);
+    }
+
+    #[test]
+    fn records_cut_short_are_refused((index, bytes) in any_record(), cut in any::<prop::sample::Index>()) {
+        let record = &RECORDS[index];
+        let end = cut.index(bytes.len());
+        prop_assert!((record.again)(&bytes[..end]).is_err(), "{}", record.name);
+    }
+
+    #[test]
+    fn no_bytes_make_a_decoder_panic(bytes in vec(any::<u8>(), 0..200)) {
+        decode_as_everything(&bytes);
+    }
+
+    #[test]
+    fn nor_do_records_with_a_byte_changed(
+        (_, mut bytes) in any_record(),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        decode_as_everything(&bytes);
+    }
+}
