@@ -324,11 +324,11 @@ impl Wal {
             records: batch.records,
             previous: batch.previous,
             last: batch.last,
-            durable: self.durable,
+            durable: self.durable_for_sure(),
         };
         let at = batch.header_at;
         batch.buffer[at..at + BATCH_HEADER].copy_from_slice(&header.encode(batch.seed));
-        self.marked = self.durable;
+        self.marked = header.durable;
         self.pending_bytes -= batch.used - at - BATCH_HEADER;
         let id = self.id_next;
         self.id_next += 1;
@@ -406,6 +406,16 @@ impl Wal {
         self.durable
     }
 
+    /// What a batch may say of durability: nothing where writes do not wait for the device
+    /// (`forceSync=no`), or a tail that a power loss tore would pass for damage.
+    fn durable_for_sure(&self) -> Zxid {
+        if self.options.is_synchronous {
+            self.durable
+        } else {
+            Zxid::ZERO
+        }
+    }
+
     /// The last zxid taken in.
     pub fn appended_zxid(&self) -> Zxid {
         self.appended
@@ -459,7 +469,7 @@ impl Wal {
         let has_room = self.current.as_ref().is_some_and(|current| {
             current.tail > 0 && current.tail + BLOCK as u64 <= current.bytes
         });
-        if !is_idle || !has_room || self.marked >= self.durable {
+        if !is_idle || !has_room || self.marked >= self.durable_for_sure() {
             return false;
         }
         self.open_batch(0, self.appended);

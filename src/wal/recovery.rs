@@ -46,7 +46,8 @@ pub struct Cut {
 struct Found {
     path: PathBuf,
     header: Option<SegmentHeader>,
-    /// The zxid of its first record, by its header or else its name.
+    /// The zxid of its first record, by its header or else its name; without either, that of the
+    /// segment after it.
     first: Zxid,
 }
 
@@ -123,7 +124,7 @@ impl Wal {
 
 /// All segments with anything in them, in the order of their first records.
 fn find_segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<Found>, WalError> {
-    let mut found = Vec::new();
+    let (mut found, mut nameless) = (Vec::new(), Vec::new());
     for name in disk.list(dir)? {
         let named = zxid_of_name(&name);
         if named.is_none() && sequence_of_ahead_name(&name).is_none() {
@@ -143,20 +144,36 @@ fn find_segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<Found>, WalError> {
             }
         }
         let header = header.ok();
-        let first = match (header, named) {
-            (Some(header), _) => header.first,
-            (None, Some(first)) => first,
-            // Its first write never came to an end, or it is damaged: nothing can be after it.
-            (None, None) => Zxid(i64::MAX),
-        };
-        found.push(Found {
-            path,
-            header,
-            first,
-        });
+        match header.map(|header| header.first).or(named) {
+            Some(first) => found.push(Found {
+                path,
+                header,
+                first,
+            }),
+            None => nameless.extend(sequence_of_ahead_name(&name).map(|number| (number, path))),
+        }
     }
     found.sort_by_key(|found| found.first);
+    for (number, path) in nameless {
+        insert_by_number(&mut found, number, path);
+    }
     Ok(found)
+}
+
+/// Puts a segment without a header and without its final name in its place: only its number is
+/// known.
+fn insert_by_number(found: &mut Vec<Found>, number: u64, path: PathBuf) {
+    let is_later = |found: &Found| found.header.is_some_and(|header| header.sequence > number);
+    let at = found.iter().position(is_later).unwrap_or(found.len());
+    let first = found.get(at).map_or(Zxid(i64::MAX), |later| later.first);
+    found.insert(
+        at,
+        Found {
+            path,
+            header: None,
+            first,
+        },
+    );
 }
 
 fn is_blank(disk: &dyn Disk, path: &Path) -> Result<bool, WalError> {

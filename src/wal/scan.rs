@@ -131,6 +131,11 @@ pub(super) fn is_damaged_not_torn(
 
 /// Where the last byte that is not zero ends.
 pub(super) fn written_end(bytes: &[u8]) -> usize {
-    let zeros = bytes.iter().rev().take_while(|byte| **byte == 0).count();
-    bytes.len() - zeros
+    // By whole blocks first: most of a segment is zeros, and comparing blocks is fast.
+    let mut end = bytes.len();
+    while end >= BLOCK && bytes[end - BLOCK..end] == [0; BLOCK] {
+        end -= BLOCK;
+    }
+    let zeros = bytes[..end].iter().rev().take_while(|byte| **byte == 0);
+    end - zeros.count()
 }
