@@ -56,8 +56,11 @@ def shapes(word, answer, session):
         line = re.sub(r"(?<=expire at ).*", "TIME", line)
         lines.append(line)
     if word == "dump":
-        # What expires when, and so the order, is chance.
+        # What expires when is chance.
         return sorted(set(lines))
+    if word in ("cons", "stat", "dirs", "wchc", "wchp"):
+        # Their order is that of a hash table.
+        return sorted(lines)
     return lines
 
 
