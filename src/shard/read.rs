@@ -41,6 +41,9 @@ impl<'a> Reader<'a> {
         body: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), ErrorCode> {
+        if looks_up_a_path(kind) && starts_with_null(body) {
+            return Err(ErrorCode::MarshallingError);
+        }
         match kind {
             op::PING => Ok(()),
             op::EXISTS => self.exists(body, out),
@@ -208,6 +211,9 @@ impl<'a> Reader<'a> {
                 MULTI_END.encode(out);
                 return Ok(());
             }
+            if starts_with_null(from.rest()) {
+                return Err(ErrorCode::MarshallingError);
+            }
             // Both requests are of the same shape; watches are not set by a multiRead.
             let request = match header.kind {
                 op::GET_DATA | op::GET_CHILDREN => {
@@ -252,6 +258,24 @@ impl<'a> Reader<'a> {
 
 fn watcher_type(code: i32) -> Result<WatcherType, ErrorCode> {
     WatcherType::from_code(code).ok_or(ErrorCode::MarshallingError)
+}
+
+/// The reads that Apache cannot answer for a null path, which is not the empty one.
+fn looks_up_a_path(kind: i32) -> bool {
+    matches!(
+        kind,
+        op::EXISTS
+            | op::GET_DATA
+            | op::GET_CHILDREN
+            | op::GET_CHILDREN2
+            | op::GET_ACL
+            | op::GET_ALL_CHILDREN_NUMBER
+    )
+}
+
+/// True if a record's first string is null.
+fn starts_with_null(record: &[u8]) -> bool {
+    record.starts_with(&(-1_i32).to_be_bytes())
 }
 
 /// Apache keeps the root under the empty path too.

@@ -137,8 +137,7 @@ impl Server {
             if child.try_wait().ok().flatten().is_some() {
                 return false;
             }
-            // Apache answers ruok before it serves, srvr only says its mode once it does.
-            if four_letter_word(&self.address, "srvr").is_some_and(|s| s.contains("Mode: ")) {
+            if opens_a_session(&self.address).is_ok() {
                 return true;
             }
             sleep(Duration::from_millis(50));
@@ -225,14 +224,24 @@ fn free_port() -> u16 {
         .port()
 }
 
-/// Sends a four-letter word; `None` if there is no answer.
-pub fn four_letter_word(address: &str, word: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(address).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    stream.write_all(word.as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    Some(answer)
+/// Opens a session and closes it: only then does a server really serve. (Apache answers `ruok`
+/// before it does.)
+fn opens_a_session(address: &str) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut request = Vec::new();
+    request.extend(45i32.to_be_bytes());
+    request.extend([0; 12]);
+    request.extend(4000i32.to_be_bytes());
+    request.extend([0; 8]);
+    request.extend(16i32.to_be_bytes());
+    request.extend([0; 17]);
+    stream.write_all(&request)?;
+    let mut reply = [0; 41];
+    stream.read_exact(&mut reply)?;
+    let close_session = [0, 0, 0, 8, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xf5];
+    stream.write_all(&close_session)?;
+    stream.read_exact(&mut reply[..20])
 }
 
 /// What a program said and how it ended.

@@ -55,18 +55,21 @@ def shrink(left, right, steps, deadline):
     at = first_difference(a, b)
     if at is None:
         return None
-    best = (steps[:at + 1], a, b)
+    best = (steps, a, b)
+    # A zxid that a later step shows can be what makes an earlier one differ: try, do not assume.
+    a, b = both(left, right, steps[:at + 1])
+    if first_difference(a, b) is not None:
+        best = (steps[:at + 1], a, b)
     size = max(1, len(best[0]) // 2)
     while size >= 1:
         i = 0
-        while i < len(best[0]) - 1 and time.monotonic() < deadline:
+        while i < len(best[0]) and time.monotonic() < deadline:
             fewer = best[0][:i] + best[0][i + size:]
             if not fewer:
                 break
             a, b = both(left, right, fewer)
-            at = first_difference(a, b)
-            if at is not None:
-                best = (fewer[:at + 1], a, b)
+            if first_difference(a, b) is not None:
+                best = (fewer, a, b)
             else:
                 i += size
         size //= 2
@@ -78,26 +81,25 @@ def show(step):
     kind, s = step.pop("kind"), step.pop("s", "")
     rest = " ".join(f"{k}={v!r}" for k, v in step.items())
     text = f"{s} {kind} {rest}"
-    return text if len(text) < 1500 else text[:1500] + "…"
+    return text if len(text) < 800 else text[:800] + "…"
 
 
 def report(name, best):
     steps, a, b = best
-    at = first_difference(a, b)
-    print(f"MISMATCH in {name}, step {at} of {len(steps)} left after shrinking")
-    for i in range(max(0, at - 12), at):
-        print(f"    {i}: {show(steps[i])}")
-    print(f"  > {at}: {show(steps[at])}")
-    for s in sorted(a[at].keys() | b[at].keys()):
-        x, y = a[at].get(s, []), b[at].get(s, [])
-        if x != y:
-            for side, items in (("left ", x), ("right", y)):
-                print(f"      {side} session {s}:")
-                for item in items:
-                    text = repr(item)
-                    print("        " + (text if len(text) < 1200 else text[:1200] + "…"))
-                if not items:
-                    print("        nothing")
+    first = first_difference(a, b)
+    print(f"MISMATCH in {name}, {len(steps)} steps left after shrinking")
+    for at in range(max(0, first - 12), len(steps)):
+        print(f"  {'  ' if a[at] == b[at] else '> '}{at}: {show(steps[at])}")
+        if a[at] == b[at]:
+            continue
+        for s in sorted(a[at].keys() | b[at].keys()):
+            x, y = a[at].get(s, []), b[at].get(s, [])
+            for i in range(max(len(x), len(y))):
+                answers = [repr(z[i]) if i < len(z) else "nothing" for z in (x, y)]
+                if answers[0] != answers[1]:
+                    for side, text in zip(("left ", "right"), answers):
+                        print(f"        {s} {side} {i}: " + (
+                            text if len(text) < 1200 else text[:1200] + "…"))
     sys.stdout.flush()
 
 

@@ -33,7 +33,6 @@ ACLS = [
     [[15, "world", "anyone"], [16, "auth", "ignored"]],
 ]
 BAD_ACLS = [
-    None,
     [],
     [[31, "world", "someone"]],
     [[31, "digest", "nocolon"]],
@@ -46,15 +45,15 @@ BAD_ACLS = [
     [[31, "super", "x"]],
     [[31, "sasl", "x"]],
     [[31, None, "x"]],
-    [[31, "world", None]],
     [[99, "world", "anyone"]],
     [[-1, "world", "anyone"]],
     [[31, "", ""]],
 ]
+# Not among them: bad UTF-8, which zkore refuses and Apache reads with replacement characters.
 BAD_PATHS = [
     "", "/", "//", "~/", "~//a", "~/./a", "~/../a", "~/a/", "~/a/.", "~/a/..", "a", "a/b",
-    "~/\u0001", "~/a\u0000b", "~/\u007f", "~/\u0085x", "~/\ud800", "~/\uf000", "~/\ufff0",
-    "~/\ufffd", "~/\U0001f600", b"~/\xff\xfe", b"~/\xc3", None, "~/...", "~/.hidden", "~/ ",
+    "~/\u0001", "~/a\u0000b", "~/\u007f", "~/\u0085x", "~/\uf000", "~/\ufff0",
+    "~/\ufffd", "~/\U0001f600", None, "~/...", "~/.hidden", "~/ ",
     "~/\u00e9\u4e2d", "/zookeeper", "/zookeeper/quota", "/zookeeper/config", "/zookeeper/none",
     "/zookeeperx/none",
 ]

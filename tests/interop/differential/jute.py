@@ -109,8 +109,13 @@ class In:
         return None if n == -1 else bytes(self.take(n))
 
     def string(self):
+        """A string. Apache writes characters beyond the basic plane as two surrogates of three
+        bytes each, which is not UTF-8: such pairs are joined."""
         v = self.bytes()
-        return None if v is None else v.decode("utf-8", "surrogatepass")
+        if v is None:
+            return None
+        text = v.decode("utf-8", "surrogatepass")
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
     def vector(self, read):
         n = self.int()

@@ -9,6 +9,7 @@ After each step every open connection is brought to rest by a ping: its answer c
 that the step set off, so that an event belongs to the step that caused it.
 """
 
+import itertools
 import time
 
 from jute import (OP_NAMES, XID_NOTIFICATION, XID_PING, DecodeError, In, decode_connect,
@@ -252,6 +253,9 @@ def normalise(run, steps):
     for entry, step in zip(run.trace, steps):
         for items in entry.values():
             for i, item in enumerate(items):
+                if item[0] == "reply" and item[1]["op"] == "multiRead" and item[1]["err"]:
+                    # Apache adds what it had so far to the error; no client reads that.
+                    item[1]["record"] = None
                 if len(item) > 1 and isinstance(item[1], dict):
                     items[i] = (item[0], plain(item[1], written, run.sids))
             if step["kind"] in ("drop", "connect", "sleep") or step.get("op") == "closeSession":
@@ -272,7 +276,7 @@ def zxids_of(trace):
 
     def stats(v):
         if isinstance(v, dict):
-            if "czxid" in v:
+            if v.get("czxid"):
                 known.update((v["czxid"], v["mzxid"], v["pzxid"]))
             for x in v.values():
                 stats(x)
@@ -306,8 +310,10 @@ def plain(v, written, sids):
                 out[k] = rank(x, written)
             elif k == "ephemeralOwner":
                 out[k] = owner(x, sids)
-            elif k in ("children", "ephemerals") and x is not None:
+            elif k in ("children", "ephemerals", "clients") and x is not None:
                 out[k] = sorted(x)
+            elif k == "acl" and x is not None:
+                out[k] = identities_sorted(x)
             elif k in ("ctime", "mtime"):
                 continue
             else:
@@ -316,11 +322,18 @@ def plain(v, written, sids):
             out["times"] = times(v)
             if v["czxid"] == 0:
                 # A node of the tree's own, changed by all plans that ran before.
-                out |= {k: "shared" for k in ("version", "cversion", "aversion")}
+                out |= {k: "shared" for k in (
+                    "version", "cversion", "aversion", "mzxid", "pzxid", "times")}
         return out
     if isinstance(v, (list, tuple)):
         return [plain(x, written, sids) for x in v]
     return v
+
+
+def identities_sorted(acl):
+    """Sorts neighbours that the scheme auth may have expanded to: identities are a set."""
+    groups = itertools.groupby(acl, key=lambda a: (a[0], a[1] in ("digest", "super")))
+    return [a for (_, known), group in groups for a in (sorted(group) if known else group)]
 
 
 def rank(zxid, written):

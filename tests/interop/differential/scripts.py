@@ -1,5 +1,14 @@
 """Scripted plans: each covers one part of the protocol's behaviour, case by case.
 
+Left out, because zkore differs there from Apache on purpose or beyond what a client can send:
+bad UTF-8 (refused, where Apache reads replacement characters); null lists and null paths in
+setWatches and sync, a null ACL in a multi, a null id in an ACL (a null reads as empty, where
+Apache answers an internal error); createSession sent by a client (not implemented, where Apache
+makes a second session of the connection); getAllChildrenNumber of the empty path (Apache counts
+one too many); the first owner's connection when a reconnect comes with a wrong password (Apache
+cuts it, so that anybody can); a deleteContainer from a client without permission (Apache does
+not ask); a sasl request that cannot be read (Apache closes, zkore answers as to any).
+
 A suite is a function that yields (name, steps). `SUITES` names the suites; those other than
 "scripted" need servers with settings of their own (see tests/differential.rs).
 """
@@ -105,8 +114,9 @@ def connecting():
     for name, passwd in (("wrong", b"w" * 16), ("empty", b""), ("null", None), ("short", b"x"),
                          ("long", b"y" * 64)):
         yield f"connect: reconnect with a {name} password", [
-            connect("A"), create("A", "~/e", flags=1), connect("B", sid_of="A", passwd=passwd),
-            *read("A", "~/e"), connect("B", sid_of="A"), *read("B", "~/e")]
+            connect("A"), create("A", "~/e", flags=1), {"kind": "drop", "s": "A"},
+            connect("B", sid_of="A", passwd=passwd), *read("B", "~/e"), connect("B", sid_of="A"),
+            *read("B", "~/e")]
     for sid in (1, 0x1234567890ABCDEF, -1, -(1 << 63)):
         yield f"connect: unknown session {sid}", [
             connect("A", sid=sid), connect("B", sid=sid, passwd=b"p" * 16, read_only=None)]
@@ -200,10 +210,14 @@ def sequences():
 
 def paths():
     for i, path in enumerate(BAD_PATHS + ["~/a", "~/absent", "~/a/absent/deep"]):
-        for j, (op, args) in enumerate(ops_on(path)):
-            # Sequential creates append digits before the path is checked.
-            yield f"path {i} ({path!r}), request {j} ({op})", [
-                connect("A"), create("A", "~/a"), req("A", op, **args)]
+        steps = [connect("A"), create("A", "~/a")]
+        for op, args in ops_on(path):
+            if (path is None and op in ("sync", "setWatches", "setWatches2")
+                    or path == "" and op == "getAllChildrenNumber"):
+                continue
+            steps.append(req("A", op, **args))
+        yield f"path {i} ({path!r})", steps
+        # Sequential creates append digits before the path is checked.
         yield f"path {i} ({path!r}), sequential", [
             connect("A"), create("A", "~/a"),
             *[req("A", "create", **create_args("create", path, f)) for f in (2, 3)]]
@@ -266,7 +280,7 @@ def permissions():
 
 
 def acls():
-    for i, acl in enumerate(ACLS + BAD_ACLS):
+    for i, acl in enumerate(ACLS + BAD_ACLS + [None]):
         yield f"acl {i}: {acl}", [
             connect("A"), create("A", "~/n", acl=acl), req("A", "getACL", path="~/n"),
             create("A", "~/m"), req("A", "setACL", path="~/m", acl=acl, version=-1),
@@ -275,7 +289,8 @@ def acls():
             create("A", "~/p"), req("A", "setACL", path="~/p", acl=acl, version=0),
             req("A", "getACL", path="~/p"), *read("A", "~/p"),
             req("A", "multi", ops=[("create", create_args("create", "~/q", acl=acl)),
-                                   ("delete", {"path": "~/q", "version": 0})])]
+                                   ("delete", {"path": "~/q", "version": 0})])
+            if acl is not None else req("A", "whoAmI")]
 
 
 def error_order():
@@ -439,10 +454,6 @@ def restoring_watches():
                 yield f"restore {kind} watches since {relative}, old request", [
                     connect("A"), *states, connect("W"),
                     req("W", "setWatches", zxid=relative, **lists), *changes]
-    yield "restore: null lists", [
-        connect("A"), req("A", "setWatches", zxid=0, data=None, exist=None, child=None),
-        req("A", "setWatches2", zxid=0, data=None, exist=None, child=None, persistent=None,
-            recursive=None), *read("A", "~")]
     yield "watches do not outlive the connection", [
         connect("W"), connect("A"), create("A", "~/n"),
         req("W", "getData", path="~/n", watch=True), req("W", "addWatch", path="~", mode=1),
@@ -570,16 +581,21 @@ def frames():
             "joining": "a", "leaving": None, "members": None, "config": -1}),
         ("sasl", {"token": b"x"})]
     from jute import OPS, encode_request
-    for op in sorted({o for o, _ in records}):
+    for op in sorted({o for o, _ in records} - {"sasl"}):
         args = next(a for o, a in records if o == op)
         whole = encode_request(op, args)
         for name, body in (("empty", b""), ("cut in half", whole[:len(whole) // 2]),
                            ("cut by one", whole[:-1]), ("with more behind", whole + b"\0\0\0\7"),
                            ("of garbage", b"\xff" * 40), ("of zeros", b"\0" * 40),
                            ("with a huge length", b"\x7f\xff\xff\xff" + whole)):
+            nulls_first = ("create", "create2", "createContainer", "createTTL", "setWatches",
+                           "setWatches2", "sync")
+            if (name, op) == ("of zeros", "getAllChildrenNumber") or \
+                    name == "of garbage" and op in nulls_first:
+                continue
             yield f"record of {op} {name}", [
                 connect("A"), req("A", ("opcode", OPS[op], body)), *read("A", "~")[:1]]
-    for code in (10, 16, 17, 20, 23, 24, 50, 99, 108, 200, 1000, -1, -2, -3, -10, -100, 2**31 - 1):
+    for code in (10, 16, 17, 20, 23, 24, 50, 99, 108, 200, 1000, -1, -2, -3, -100, 2**31 - 1):
         yield f"opcode {code}", [
             connect("A"), req("A", ("opcode", code, b"")), *read("A", "~"),
             connect("B"), req("B", ("opcode", code, b"\0\0\0\1/\0\0\0\0")), *read("B", "~")]
@@ -615,11 +631,12 @@ def disabled():
         for path in ("~", "~/absent", "bad"):
             yield f"check of {path} at {version} outside a multi", [
                 connect("A"), req("A", "check", path=path, version=version), *read("A", "~")]
-    yield "deleteContainer and createSession from a client", [
-        connect("A"), req("A", "createContainer", **create_args("createContainer", "~/c")),
-        req("A", "deleteContainer", path="~/c"), *read("A", "~/c"), connect("B"),
-        req("B", "createSession"), *read("B", "~")]
-
+    yield "deleteContainer from a client", [
+        connect("A"), create("A", "~/p"), create("A", "~/full"), create("A", "~/full/c"),
+        create("A", "~/e", flags=1),
+        req("A", "createContainer", **create_args("createContainer", "~/c")),
+        *[req("A", "deleteContainer", path=p) for p in ("~/c", "~/full", "~/e", "~/none")],
+        *read("A", "~/c"), *read("A", "~")]
 
 def quotas():
     def limit(path, text, stats=b"count=0,bytes=0"):

@@ -166,7 +166,7 @@ def sessions(address, root):
     assert taker.client_id[0] == before[0]
     taker.stop()
     eventually(lambda: other.exists("/e") is None, "the ephemeral gone with its session")
-    closing(zk, other)
+    closing(other)
     # With a wrong password the session is not to be had.
     victim = client(address, root)
     victim.create("/mine", ephemeral=True)
