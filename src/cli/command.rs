@@ -125,6 +125,23 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_lists_every_command() {
+        let readme = include_str!("../../README.md");
+        let (_, rest) = readme
+            .split_once("<!-- commands: ")
+            .expect("the table is marked");
+        let (table, _) = rest
+            .split_once("<!-- end of commands -->")
+            .expect("the table is marked");
+        let listed: Vec<&str> = table
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(listed, names());
+    }
+
+    #[test]
     fn deprecated_commands_are_found_but_not_listed() {
         for name in ["ls2", "rmr"] {
             assert!(find(name).is_some() && !names().contains(&name));
