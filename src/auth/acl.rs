@@ -50,14 +50,16 @@ fn grants(entry: &Acl, perm: i32, identities: &[Identity], config: &AuthConfig) 
 
 /// Makes a list that a client sent absolute (Apache's `PrepRequestProcessor.fixupACL`): repeated
 /// entries are dropped, and `auth` becomes the identities that the connection has proven, its
-/// address left out.
+/// address left out. The list is returned as it is where it only opens the node to the world.
 pub fn fixup_acl(
-    acl: &[Acl],
+    acl: Vec<Acl>,
     identities: &[Identity],
     config: &AuthConfig,
 ) -> Result<Vec<Acl>, InvalidAcl> {
-    if acl.is_empty() {
-        return Err(InvalidAcl);
+    match acl.as_slice() {
+        [] => return Err(InvalidAcl),
+        [only] if is_world(only) => return Ok(acl),
+        _ => {}
     }
     let mut fixed = Vec::with_capacity(acl.len());
     for (at, entry) in acl.iter().enumerate() {
@@ -271,10 +273,11 @@ mod tests {
                 Ok(vec![entry(1, "digest", "a:b"), entry(2, "digest", "a:b")]),
             ),
         ] {
-            assert_eq!(fixup_acl(&acl, &identities, &config), expected, "{acl:?}");
+            let fixed = fixup_acl(acl.clone(), &identities, &config);
+            assert_eq!(fixed, expected, "{acl:?}");
         }
         assert_eq!(
-            fixup_acl(&[entry(31, "auth", "")], &identities[..2], &config),
+            fixup_acl(vec![entry(31, "auth", "")], &identities[..2], &config),
             Err(InvalidAcl)
         );
     }

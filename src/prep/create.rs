@@ -48,11 +48,11 @@ impl<'a> Create<'a> {
 }
 
 impl Work<'_> {
-    pub(super) fn create<'a>(&mut self, request: Create<'a>) -> Result<Txn<'a>, ErrorCode> {
+    pub(super) fn create<'a>(&mut self, mut request: Create<'a>) -> Result<Txn<'a>, ErrorCode> {
         let mode = CreateMode::from_flags(request.flags).ok_or(ErrorCode::BadArguments)?;
         self.check_mode(mode, &request)?;
         let parent_path = parent_part(request.path)?;
-        let acl = self.fixed(&request.acl)?;
+        let acl = self.fixed(std::mem::take(&mut request.acl))?;
         let parent = self.tip.node(parent_path)?;
         self.require(parent.acl, perms::CREATE)?;
         let path = if mode.is_sequential() {

@@ -165,7 +165,7 @@ impl Work<'_> {
                 self.delete_container(decode(body)?)
             }
             op::SET_DATA => self.set_data(&decode(body)?),
-            op::SET_ACL => self.set_acl(&decode(body)?),
+            op::SET_ACL => self.set_acl(decode(body)?),
             op::RECONFIG => self.reconfig(body),
             _ => Err(ErrorCode::Unimplemented),
         }
@@ -229,10 +229,10 @@ impl Work<'_> {
         }))
     }
 
-    fn set_acl<'a>(&mut self, request: &SetAclRequest<'a>) -> Result<Txn<'a>, ErrorCode> {
+    fn set_acl<'a>(&mut self, request: SetAclRequest<'a>) -> Result<Txn<'a>, ErrorCode> {
         self.session_state?;
         valid(request.path)?;
-        let acl = self.fixed(&request.acl)?;
+        let acl = self.fixed(request.acl)?;
         let node = self.tip.node(request.path)?;
         self.require(node.acl, perms::ADMIN)?;
         let version = next_version(node.aversion, request.version)?;
@@ -273,7 +273,7 @@ impl Work<'_> {
         }
     }
 
-    fn fixed(&self, acl: &[Acl]) -> Result<Vec<Acl>, ErrorCode> {
+    fn fixed(&self, acl: Vec<Acl>) -> Result<Vec<Acl>, ErrorCode> {
         fixup_acl(acl, self.identities, &self.config.auth).map_err(|_| ErrorCode::InvalidAcl)
     }
 

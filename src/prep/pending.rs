@@ -151,7 +151,7 @@ fn state_of(node: NodeRef<'_>) -> NodeState<'_> {
     NodeState {
         version: stat.version,
         aversion: stat.aversion,
-        child_counter: node.child_counter(),
+        child_counter: stat.cversion,
         num_children: node.num_children(),
         ephemeral_owner: stat.ephemeral_owner,
         data_len: node.data().map_or(0, <[u8]>::len),
