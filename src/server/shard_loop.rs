@@ -288,6 +288,11 @@ impl ShardLoop {
     fn attend(self: &Rc<Self>, conn: ConnId) {
         let client = self.clients.borrow().get(&conn).cloned();
         let Some(client) = client else { return };
+        // Even while sending: a peer that never reads would keep that up for ever.
+        if self.shard.borrow().status(conn).close == Close::Now {
+            self.close(conn);
+            return;
+        }
         if client.sending.get() {
             return;
         }
