@@ -90,27 +90,56 @@ impl Session {
             self.create(requests, directory, b"")?;
         }
         let (keys, children) = counts;
-        self.pipeline("create of a key", keys, |key, xid, out| {
-            requests.append_create_key(key, xid, out);
-        })?;
+        self.pipeline(
+            "create of a key",
+            keys as usize,
+            |key, xid, out| requests.append_create_key(key as u32, xid, out),
+            ignore,
+        )?;
         let list = requests.list_directory();
-        self.pipeline("create of a child", children, |child, xid, out| {
-            requests.append_create(&format!("{list}/c{child}"), b"", xid, out);
-        })
+        self.pipeline(
+            "create of a child",
+            children as usize,
+            |child, xid, out| requests.append_create(&format!("{list}/c{child}"), b"", xid, out),
+            ignore,
+        )
     }
 
     /// Deletes all that was made, by this run or by earlier ones.
     pub fn clean_up(&mut self, requests: &Requests) -> Result<(), BenchError> {
         let base = requests.base();
-        for name in self.children(base)? {
-            let directory = format!("{base}/{name}");
-            let leaves = self.children(&directory)?;
-            let count = u32::try_from(leaves.len()).expect("frames are shorter than 2^32 bytes");
-            self.pipeline("delete of a leftover", count, |leaf, xid, out| {
-                append_delete(&format!("{directory}/{}", leaves[leaf as usize]), xid, out);
-            })?;
-            self.delete(&directory)?;
-        }
+        let directories: Vec<String> = self
+            .children(base)?
+            .into_iter()
+            .map(|name| format!("{base}/{name}"))
+            .collect();
+        // A run of many connections leaves many directories: each step is done for all of them
+        // at once, not one directory after the other.
+        let mut leaves: Vec<(usize, String)> = Vec::new();
+        self.pipeline(
+            "getChildren of a leftover",
+            directories.len(),
+            |index, xid, out| append_list(&directories[index], xid, out),
+            |index, body| {
+                leaves.extend(read_names(body)?.into_iter().map(|name| (index, name)));
+                Ok(())
+            },
+        )?;
+        self.pipeline(
+            "delete of a leftover",
+            leaves.len(),
+            |index, xid, out| {
+                let (directory, name) = &leaves[index];
+                append_delete(&format!("{}/{name}", directories[*directory]), xid, out);
+            },
+            ignore,
+        )?;
+        self.pipeline(
+            "delete of a directory",
+            directories.len(),
+            |index, xid, out| append_delete(&directories[index], xid, out),
+            ignore,
+        )?;
         self.delete(base)
     }
 
@@ -163,16 +192,8 @@ impl Session {
     fn children(&mut self, path: &str) -> Result<Vec<String>, BenchError> {
         self.call(
             || format!("getChildren of {path}"),
-            |xid, out| {
-                framed(out, |out| {
-                    header(xid, op::GET_CHILDREN, out);
-                    GetChildrenRequest { path, watch: false }.encode(out);
-                });
-            },
-            |body| {
-                let names = GetChildrenResponse::from_slice(body)?.children;
-                Ok(names.into_iter().map(str::to_owned).collect())
-            },
+            |xid, out| append_list(path, xid, out),
+            read_names,
         )
     }
 
@@ -234,30 +255,32 @@ impl Session {
         answer.map_err(|code| BenchError::Refused { what: what(), code })
     }
 
-    /// Sends `count` requests, many at a time. The first that is refused ends it.
+    /// Sends `count` requests, many at a time, and hands the body of each reply to `read`. The
+    /// first that is refused ends it.
     fn pipeline(
         &mut self,
         what: &str,
-        count: u32,
-        append: impl Fn(u32, i32, &mut Vec<u8>),
+        count: usize,
+        append: impl Fn(usize, i32, &mut Vec<u8>),
+        mut read: impl FnMut(usize, &[u8]) -> Result<(), JuteError>,
     ) -> Result<(), BenchError> {
-        let (mut sent, mut answered) = (0_u32, 0_u32);
+        let (mut sent, mut answered) = (0, 0);
         let mut refused = None;
         let mut out = Vec::new();
         while answered < count {
             out.clear();
-            let ahead = |sent: u32, answered: u32| (sent - answered) as usize;
-            while sent < count && ahead(sent, answered) < AHEAD_MAX && out.len() < SEND_BYTES {
+            while sent < count && sent - answered < AHEAD_MAX && out.len() < SEND_BYTES {
                 append(sent, self.take_xid(), &mut out);
                 sent += 1;
             }
             self.send(&out)?;
             self.receive(|frame| {
-                answered += 1;
-                let reply = ReplyHeader::from_slice(frame)?;
-                if reply.err != 0 {
-                    refused.get_or_insert(reply.err);
+                let mut from = Decoder::new(frame);
+                match ReplyHeader::decode(&mut from)?.err {
+                    0 => read(answered, from.rest())?,
+                    code => _ = refused.get_or_insert(code),
                 }
+                answered += 1;
                 Ok(())
             })?;
             if let Some(code) = refused {
@@ -302,6 +325,23 @@ impl Session {
         self.next_xid = xid.checked_add(1).unwrap_or(1);
         xid
     }
+}
+
+/// For replies of which only the header matters.
+fn ignore(_index: usize, _body: &[u8]) -> Result<(), JuteError> {
+    Ok(())
+}
+
+fn read_names(body: &[u8]) -> Result<Vec<String>, JuteError> {
+    let names = GetChildrenResponse::from_slice(body)?.children;
+    Ok(names.into_iter().map(str::to_owned).collect())
+}
+
+fn append_list(path: &str, xid: i32, out: &mut Vec<u8>) {
+    framed(out, |out| {
+        header(xid, op::GET_CHILDREN, out);
+        GetChildrenRequest { path, watch: false }.encode(out);
+    });
 }
 
 fn append_delete(path: &str, xid: i32, out: &mut Vec<u8>) {
