@@ -1,6 +1,7 @@
 //! The `zkore` binary: dispatches its subcommands.
 
-use std::io::Write;
+use std::io::{BufWriter, ErrorKind, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -8,6 +9,8 @@ use clap_complete::Shell;
 use tracing_subscriber::EnvFilter;
 use zkore::config::{Config, LogFormat, Severity, Sources, Warning};
 use zkore::launch::{self, Environment, LaunchError, Request};
+use zkore::rt::disk::StdDisk;
+use zkore::wal::{self, WalError};
 
 /// Exit code of a bad command line or configuration, as Apache's `ExitCode.INVALID_INVOCATION`.
 const EXIT_INVALID: u8 = 2;
@@ -50,6 +53,12 @@ enum Command {
     /// Put load on a server and measure it
     #[command(disable_help_flag = true)]
     Bench(PassedOn),
+    /// List the transactions in files of the log, and where they are damaged
+    Log {
+        /// Files log.<zxid>
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
     /// Print the completions of a shell
     Completions {
         /// Which shell
@@ -146,11 +155,34 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         }
         Command::Cli(passed) => Ok(zkore::cli::main(passed.arguments)),
         Command::Bench(passed) => Ok(zkore::bench::main(passed.arguments)),
+        Command::Log { files } => list_log(&files),
         Command::Completions { shell } => {
             print_completions(shell);
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Lists segments of the log (Apache's `TxnLogToolkit`); fails where one is damaged.
+fn list_log(files: &[PathBuf]) -> Result<ExitCode, Failure> {
+    let mut faults = 0;
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    for file in files {
+        let summary = match wal::dump(&StdDisk, file, &mut out) {
+            Ok(summary) => summary,
+            // A reader that went away has seen what it wanted.
+            Err(WalError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => break,
+            Err(error) => {
+                return Err(Failure {
+                    message: error.to_string(),
+                    code: 1,
+                });
+            }
+        };
+        faults += summary.faults;
+    }
+    let _ = out.flush();
+    Ok(ExitCode::from(u8::from(faults > 0)))
 }
 
 fn print_completions(shell: Shell) {

@@ -1,4 +1,4 @@
-//! Tests of the log as a whole, on a disk that loses power and on a real one.
+//! Tests of the log as a whole, on a disk that loses power. `tests/storage.rs` has those on a real one.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,6 @@ use super::format::{HeaderFault, SegmentHeader, segment_name};
 use super::{LogWrite, Recovered, Wal, WalError, WalOptions, dump, purge};
 use crate::io::memory::MemoryDisk;
 use crate::io::{BLOCK, Disk, OpenMode, SECTOR};
-use crate::rt::disk::StdDisk;
 use crate::types::Zxid;
 
 /// Plans that the tests of power loss play through.
@@ -666,42 +665,4 @@ fn a_listing_shows_what_can_be_saved() {
         "{text}"
     );
     assert!(text.contains("zxid 0x5: 40 bytes"), "{text}");
-}
-
-/// The same on a real file system, past the page cache where it allows that.
-#[test]
-fn a_real_disk_keeps_the_log() {
-    for is_synchronous in [true, false] {
-        let temp = tempfile::tempdir().expect("a place");
-        let mut expected = 0;
-        for _ in 0..3 {
-            let options = WalOptions {
-                is_synchronous,
-                ..options()
-            };
-            let mut count = 0;
-            let (mut wal, recovered) = Wal::recover(
-                &StdDisk,
-                temp.path(),
-                options,
-                Zxid::ZERO,
-                &mut |_, bytes| {
-                    count += 1;
-                    assert_eq!(bytes, payload(count, 1500));
-                },
-            )
-            .expect("sound");
-            assert_eq!((count, recovered.cut), (expected, None));
-            for _ in 0..40 {
-                expected += 1;
-                wal.append(Zxid(expected), &payload(expected, 1500))
-                    .expect("room");
-                if expected % 3 == 0 {
-                    drain(&mut wal, &StdDisk);
-                }
-            }
-            drain(&mut wal, &StdDisk);
-            assert_eq!(wal.durable_zxid(), Zxid(expected));
-        }
-    }
 }
