@@ -10,7 +10,7 @@ use crate::jute::proto::{ConnectRequest, ConnectResponse};
 use crate::types::{SessionId, Zxid};
 
 use super::conn::State;
-use super::{AdminQuery, Close, Now, Shard, mark_dirty, reply};
+use super::{AdminQuery, Close, IDLE_BUFFER_MAX, Now, Shard, mark_dirty, reply};
 
 /// Why a connection is closed for what it sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -126,21 +126,27 @@ impl Shard {
         }
         if found.input.is_empty() {
             let taken = self.take_frames(conn, bytes);
-            self.hold_back(conn, &bytes[taken..]);
+            self.hold_back(conn, Vec::new(), &bytes[taken..]);
         } else {
             let mut input = mem::take(&mut found.input);
             input.extend_from_slice(bytes);
             let taken = self.take_frames(conn, &input);
-            self.hold_back(conn, &input[taken..]);
+            input.drain(..taken);
+            self.hold_back(conn, input, &[]);
         }
         self.after_taking(conn);
     }
 
-    fn hold_back(&mut self, conn: ConnId, rest: &[u8]) {
+    /// Keeps what could not be taken in: `input`, whose memory is used again, and `rest`.
+    fn hold_back(&mut self, conn: ConnId, mut input: Vec<u8>, rest: &[u8]) {
         if let Some(found) = self.conns.get_mut(conn)
             && found.close == Close::No
         {
-            found.input.extend_from_slice(rest);
+            input.extend_from_slice(rest);
+            if input.is_empty() && input.capacity() > IDLE_BUFFER_MAX {
+                input = Vec::new();
+            }
+            found.input = input;
         }
     }
 

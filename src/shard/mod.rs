@@ -143,6 +143,10 @@ pub struct AdminQuery {
     pub conn: ConnId,
 }
 
+/// Bytes that a buffer of a connection keeps allocated while it is empty: a client that once read a
+/// large node must not hold its memory for ever.
+const IDLE_BUFFER_MAX: usize = 64 << 10;
+
 /// One core's clients.
 pub struct Shard {
     config: Arc<ShardConfig>,
@@ -324,6 +328,9 @@ impl Shard {
             std::mem::swap(into, &mut conn.output);
         } else {
             into.append(&mut conn.output);
+        }
+        if conn.output.capacity() > IDLE_BUFFER_MAX {
+            conn.output = Vec::new();
         }
     }
 

@@ -1,5 +1,6 @@
 //! A shard driven by hand: bytes in, batches in, frames out.
 
+mod any_bytes;
 mod connecting;
 mod limits;
 mod order;
