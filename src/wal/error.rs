@@ -28,9 +28,9 @@ pub enum WalError {
     #[error(
         "log file {} is damaged at offset {offset}: {detail}; the last good transaction before it \
          is {last_good}, and acknowledged ones follow it. Nothing was changed. Restore the file, \
-         or see with `zkore log {}` what can be saved; to go on without the transactions after \
-         {last_good}, move this file and the later ones away",
-        path.display(), path.display()
+         or see with `zkore log {}` what can be saved. To go on without the transactions after \
+         {last_good}: keep a copy, move later log files away, and `truncate -s {offset} {}`",
+        path.display(), path.display(), path.display()
     )]
     Corrupt {
         /// The segment.

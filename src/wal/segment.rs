@@ -1,5 +1,6 @@
 //! Making and naming segment files: what blocks, and so runs on the background thread.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -79,6 +80,11 @@ pub(super) fn prepare(
     is_synchronous: bool,
 ) -> Result<Prepared, DiskError> {
     let path = dir.join(ahead_name(sequence));
+    // Asked first, so that trying again on a full disk costs nothing.
+    if disk.free_bytes(dir)? < bytes {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        return Err(DiskError::new("make", &path, full));
+    }
     let made = fill_with_zeros(disk, &path, bytes)
         .and_then(|()| disk.sync_dir(dir))
         .and_then(|()| disk.open(&path, OpenMode::Log { is_synchronous }));
