@@ -10,6 +10,7 @@
     dead_code,
     reason = "shared with the interop tests, which use another part"
 )]
+#[allow(clippy::disallowed_methods, reason = "waits for other processes")]
 mod support;
 
 use std::process::Command;

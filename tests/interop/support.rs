@@ -197,18 +197,29 @@ fn command(kind: Kind, cfg: &Path, settings: &[(&str, &str)]) -> Command {
             zkore
         }
         Kind::Apache => {
-            let mut java = Command::new("java");
-            java.args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+            let mut java = self::java();
             // Apache reads the settings of containers as system properties without its prefix.
             for (key, value) in settings.iter().filter(|(key, _)| key.starts_with("znode.")) {
                 java.arg(format!("-D{key}={value}"));
             }
-            java.arg("-cp").arg(cache().join("jars/*"));
             java.arg("org.apache.zookeeper.server.ZooKeeperServerMain")
                 .arg(cfg);
             java
         }
     }
+}
+
+/// A small Java machine with the fetched jars and the compiled programs.
+pub fn java() -> Command {
+    let mut java = Command::new("java");
+    java.args([
+        "-Xmx256m",
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        "-cp",
+    ]);
+    java.arg(format!("{0}/jars/*:{0}/classes", cache().display()));
+    java
 }
 
 /// The zkore binary: the one cargo built for the tests, unless `ZKORE_BIN` names another.
