@@ -24,6 +24,7 @@ const SEGMENT_CAP: u32 = 1024;
 const DEPTH_MAX: u32 = 24;
 const TAG_SHIFT: u32 = 48;
 const ADDRESS_MASK: usize = (1 << TAG_SHIFT) - 1;
+const ADDRESSES: &str = "addresses in user space have 48 bits";
 /// What stands in a slot whose cell was taken out.
 const VACATED: usize = 1;
 
@@ -40,6 +41,8 @@ pub(super) struct Segment {
 
 pub(super) struct Directory {
     bits: u32,
+    /// With the logarithm of the segment's capacity on top, so that a reader goes to the slot
+    /// without a look at the segment's header.
     segments: Box<[AtomicPtr<Segment>]>,
 }
 
@@ -103,13 +106,40 @@ impl Segment {
     /// # Safety
     /// The segment must not be freed during `'a`.
     unsafe fn slots<'a>(segment: NonNull<Segment>) -> &'a [AtomicPtr<Cell>] {
+        // SAFETY: as the caller says.
+        unsafe { Segment::slots_of_cap(segment, (*segment.as_ptr()).cap as usize) }
+    }
+
+    /// # Safety
+    /// The segment must not be freed during `'a`, and has the capacity `cap`.
+    unsafe fn slots_of_cap<'a>(segment: NonNull<Segment>, cap: usize) -> &'a [AtomicPtr<Cell>] {
         // SAFETY: the caller keeps it alive; `cap` slots follow the header, all of them atomics
         // that were initialised with null. The pointer has the provenance of the allocation.
         unsafe {
             let first = (&raw const (*segment.as_ptr()).slots).cast::<AtomicPtr<Cell>>();
-            std::slice::from_raw_parts(first, (*segment.as_ptr()).cap as usize)
+            std::slice::from_raw_parts(first, cap)
         }
     }
+
+    /// What stands in a directory for this segment.
+    ///
+    /// # Safety
+    /// The segment is alive.
+    unsafe fn entry(segment: NonNull<Segment>) -> *mut Segment {
+        // SAFETY: as the caller says.
+        let cap = unsafe { (*segment.as_ptr()).cap };
+        assert!(segment.as_ptr().addr() <= ADDRESS_MASK, "{ADDRESSES}");
+        segment
+            .as_ptr()
+            .map_addr(|address| address | (cap.trailing_zeros() as usize) << TAG_SHIFT)
+    }
+}
+
+/// The segment of a directory's entry, and its capacity.
+fn segment_of(entry: *mut Segment) -> (NonNull<Segment>, usize) {
+    let segment = entry.map_addr(|address| address & ADDRESS_MASK);
+    let segment = NonNull::new(segment).expect("every position has a segment");
+    (segment, 1 << (entry.addr() >> TAG_SHIFT))
 }
 
 /// The index. Reading is for any thread, changing for the one writer.
@@ -123,7 +153,8 @@ impl Index {
         let segment = Segment::allocate(SEGMENT_CAP, 0);
         let directory = Directory {
             bits: 0,
-            segments: Box::new([AtomicPtr::new(segment.as_ptr())]),
+            // SAFETY: it was just made.
+            segments: Box::new([AtomicPtr::new(unsafe { Segment::entry(segment) })]),
         };
         Index {
             directory: AtomicPtr::new(Box::into_raw(Box::new(directory))),
@@ -150,7 +181,10 @@ impl Index {
         let hash = self.hash(path);
         // SAFETY: the caller keeps alive whatever is loaded here, even if the writer replaces it
         // meanwhile. What the loads give was published by release stores.
-        let slots = unsafe { Segment::slots(self.segment(hash)) };
+        let slots = unsafe {
+            let (segment, cap) = self.segment(hash);
+            Segment::slots_of_cap(segment, cap)
+        };
         let mask = slots.len() - 1;
         let mut at = hash as usize & mask;
         loop {
@@ -171,15 +205,11 @@ impl Index {
 
     /// # Safety
     /// As for [`Index::find`].
-    unsafe fn segment(&self, hash: u64) -> NonNull<Segment> {
-        // SAFETY: a published directory is whole and the caller keeps it from being freed; its
-        // pointers are never null.
-        unsafe {
-            let directory = &*self.directory.load(Ordering::Acquire);
-            let segment =
-                directory.segments[position(hash, directory.bits)].load(Ordering::Acquire);
-            NonNull::new_unchecked(segment)
-        }
+    unsafe fn segment(&self, hash: u64) -> (NonNull<Segment>, usize) {
+        // SAFETY: a published directory is whole and the caller keeps it from being freed.
+        let directory = unsafe { &*self.directory.load(Ordering::Acquire) };
+        let position = position(hash, directory.bits);
+        segment_of(directory.segments[position].load(Ordering::Acquire))
     }
 
     /// Adds a cell. What is replaced goes to `old`.
@@ -190,10 +220,10 @@ impl Index {
         let hash = self.hash(cell.path());
         // SAFETY: only the writer replaces and retires segments, so what it loads is alive.
         unsafe {
-            let mut segment = self.segment(hash);
+            let (mut segment, _) = self.segment(hash);
             while is_full(segment) {
                 self.make_room(segment, hash, old);
-                segment = self.segment(hash);
+                (segment, _) = self.segment(hash);
             }
             put(segment, cell.pointer(), hash);
         }
@@ -207,8 +237,8 @@ impl Index {
         let hash = self.hash(cell.path());
         // SAFETY: only the writer replaces and retires segments, so what it loads is alive.
         unsafe {
-            let segment = self.segment(hash);
-            let slots = Segment::slots(segment);
+            let (segment, cap) = self.segment(hash);
+            let slots = Segment::slots_of_cap(segment, cap);
             let mask = slots.len() - 1;
             let mut at = hash as usize & mask;
             let wanted = cell.pointer().as_ptr().addr();
@@ -296,7 +326,9 @@ impl Index {
         let first = position(hash, bits) & !(span - 1);
         for at in 0..span {
             let half = halves[usize::from(at >= span / 2)];
-            directory.segments[first + at].store(half.as_ptr(), Ordering::Release);
+            // SAFETY: the caller has just made it.
+            let entry = unsafe { Segment::entry(half) };
+            directory.segments[first + at].store(entry, Ordering::Release);
         }
     }
 
@@ -332,12 +364,12 @@ impl Index {
             let directory = Box::from_raw(*self.directory.get_mut());
             let mut last = ptr::null_mut();
             for segment in &directory.segments {
-                let segment = segment.load(Ordering::Relaxed);
-                if segment == last {
+                let entry = segment.load(Ordering::Relaxed);
+                if entry == last {
                     continue;
                 }
-                last = segment;
-                let segment = NonNull::new_unchecked(segment);
+                last = entry;
+                let (segment, _) = segment_of(entry);
                 Segment::slots(segment)
                     .iter()
                     .filter_map(|slot| cell_of(slot.load(Ordering::Relaxed)))
@@ -382,10 +414,7 @@ unsafe fn is_full(segment: NonNull<Segment>) -> bool {
 /// The caller is the writer, the segment alive and not full.
 unsafe fn put(segment: NonNull<Segment>, cell: NonNull<Cell>, hash: u64) {
     let address = cell.as_ptr().addr();
-    assert!(
-        address <= ADDRESS_MASK && address != VACATED,
-        "user space addresses have 48 bits"
-    );
+    assert!(address <= ADDRESS_MASK, "{ADDRESSES}");
     let entry = cell
         .as_ptr()
         .map_addr(|address| address | tag(hash) << TAG_SHIFT);
