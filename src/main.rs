@@ -256,7 +256,7 @@ fn serve(sources: &Sources) -> Result<ExitCode, Failure> {
     }
     zkore::server::run(config).map_err(|error| Failure {
         message: error.to_string(),
-        code: 1,
+        code: error.exit_code(),
     })?;
     Ok(ExitCode::SUCCESS)
 }

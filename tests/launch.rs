@@ -1,13 +1,18 @@
 //! The commands of zkServer.sh as a script sees them: output, exit codes and files.
 
+#![allow(clippy::disallowed_methods, reason = "waits for real servers")]
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+/// How long a server may take to answer on a busy machine.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const USED_CONFIG: &str = "Using config: ";
 
 /// A directory with a zoo.cfg, in which commands run with no variable of the surroundings.
@@ -249,5 +254,114 @@ fn version_and_completions_are_printed() {
     for shell in ["bash", "zsh", "fish"] {
         let output = sandbox.zkore(&["completions", shell]);
         assert!(stdout(&output).contains("start-foreground"), "{shell}");
+    }
+}
+
+/// Stops the server of a sandbox when a test ends, however it ends.
+struct Stopped<'a>(&'a Sandbox);
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        self.0.zkore(&["stop", "zoo.cfg"]);
+    }
+}
+
+/// Asks for the status until a server answers.
+fn wait_for_status(sandbox: &Sandbox) -> String {
+    let deadline = Instant::now() + ANSWER_TIMEOUT;
+    loop {
+        let output = sandbox.zkore(&["status", "zoo.cfg"]);
+        if output.status.success() {
+            return stdout(&output);
+        }
+        assert!(Instant::now() < deadline, "{}", server_log(sandbox));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn server_log(sandbox: &Sandbox) -> String {
+    let logs = fs::read_dir(sandbox.path("logs")).expect("the server was started");
+    logs.map(|entry| fs::read_to_string(entry.expect("readable").path()).expect("text"))
+        .collect()
+}
+
+fn server_config(port: u16) -> String {
+    format!(
+        "dataDir=d\nclientPort={port}\nclientPortAddress=127.0.0.1\nzkore.shards=1\n\
+         preAllocSize=64\nadmin.enableServer=false\n"
+    )
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("bound").port()
+}
+
+#[test]
+fn a_server_starts_answers_restarts_and_stops() {
+    let port = free_port();
+    let sandbox = Sandbox::new(&server_config(port));
+    let _stopped = Stopped(&sandbox);
+    let read_pid = || fs::read_to_string(sandbox.path("d/zookeeper_server.pid")).expect("written");
+
+    let output = sandbox.zkore(&["start", "zoo.cfg"]);
+    assert_eq!(
+        stdout(&output),
+        "Starting zookeeper ... STARTED\n",
+        "{}",
+        stderr(&output)
+    );
+    let first = read_pid();
+    let mode = format!(
+        "Client port found: {port}. Client address: 127.0.0.1. Client SSL: false.\n\
+         Mode: standalone\n"
+    );
+    assert_eq!(wait_for_status(&sandbox), mode);
+
+    let output = sandbox.zkore(&["start", "zoo.cfg"]);
+    let running = format!("Starting zookeeper ... already running as process {first}.\n");
+    assert_eq!(stdout(&output), running);
+
+    let output = sandbox.zkore(&["restart", "zoo.cfg"]);
+    let restarted = "Stopping zookeeper ... STOPPED\nStarting zookeeper ... STARTED\n";
+    assert_eq!(stdout(&output), restarted, "{}", stderr(&output));
+    assert_ne!(read_pid(), first);
+    assert_eq!(wait_for_status(&sandbox), mode);
+
+    let output = sandbox.zkore(&["stop", "zoo.cfg"]);
+    assert_eq!(stdout(&output), "Stopping zookeeper ... STOPPED\n");
+    assert!(!sandbox.zkore(&["status", "zoo.cfg"]).status.success());
+}
+
+#[test]
+fn a_server_in_the_foreground_ends_well_when_asked() {
+    let port = free_port();
+    let sandbox = Sandbox::new(&server_config(port));
+    let port_argument = port.to_string();
+    for arguments in [
+        &["server", "zoo.cfg"][..],
+        &[
+            "server",
+            "--shards",
+            "1",
+            "-DclientPortAddress=127.0.0.1",
+            &port_argument,
+            "d",
+        ],
+        &["start-foreground", "zoo.cfg"],
+    ] {
+        let mut command = sandbox.command(env!("CARGO_BIN_EXE_zkore"));
+        let mut server = command
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("zkore runs");
+        assert!(wait_for_status(&sandbox).ends_with("Mode: standalone\n"));
+        let pid = i32::try_from(server.id()).expect("process ids fit");
+        // SAFETY: a signal to a process that this test started and has not yet waited for.
+        unsafe { libc::kill(pid, libc::SIGTERM) };
+        let end = server.wait().expect("it ended");
+        assert_eq!(end.code(), Some(0), "{arguments:?}");
     }
 }

@@ -22,8 +22,6 @@ pub(super) struct Draft {
     pub min_session_timeout_ms: Option<i32>,
     /// `None` is twenty ticks.
     pub max_session_timeout_ms: Option<i32>,
-    /// `None` is `jute.maxbuffer`.
-    pub jute_extra_size_bytes: Option<usize>,
     pub servers: Vec<ServerLine>,
     /// Said by a key that replaced a value which cannot be had as given.
     pub adjustment: Option<String>,
@@ -46,10 +44,6 @@ impl Draft {
         }
         config.min_session_timeout_ms = min_ms;
         config.max_session_timeout_ms = max_ms;
-        config.jute_extra_size_bytes = self
-            .jute_extra_size_bytes
-            .unwrap_or(config.jute_max_buffer_bytes)
-            .max(JUTE_EXTRA_SIZE_MIN);
         Ok(self.config)
     }
 
@@ -85,9 +79,6 @@ impl Draft {
         Ok(())
     }
 }
-
-/// Apache accepts nothing smaller, which its earlier releases had built in.
-const JUTE_EXTRA_SIZE_MIN: usize = 1024;
 
 /// All addresses of the machine, of both families where it has IPv6.
 fn every_address(port: u16) -> SocketAddr {

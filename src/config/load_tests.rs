@@ -106,7 +106,6 @@ fn every_working_key_has_its_effect() {
         min_session_timeout_ms: 4,
         max_session_timeout_ms: 5,
         jute_max_buffer_bytes: 16,
-        jute_extra_size_bytes: 2048,
         global_outstanding_limit: 6,
         snap_count: 8,
         snap_size_limit_bytes: Some(9 << 10),
@@ -121,6 +120,7 @@ fn every_working_key_has_its_effect() {
         digest_auth_enabled: false,
         digest_algorithm: DigestAlgorithm::Sha256,
         super_digest: Some("super:x".to_string()),
+        x509_auth_enabled: false,
         x509_super_user: Some("CN=me".to_string()),
         enforce_quota: true,
         extended_types: true,
@@ -264,6 +264,7 @@ fn what_cannot_be_had_is_refused_with_its_reason() {
          authProvider.1=org.apache.zookeeper.server.auth.X509AuthenticationProvider",
     );
     assert!(said(&harmless, Severity::Warning).is_empty());
+    assert!(accepted(&harmless).x509_auth_enabled);
 }
 
 #[test]
@@ -350,7 +351,6 @@ fn the_command_line_outweighs_the_file_and_the_file_the_variables() {
     assert_eq!(config.snap_count, 20);
     assert_eq!(config.fsync_warning_threshold_ms, 3);
     assert_eq!(config.jute_max_buffer_bytes, 4096);
-    assert_eq!(config.jute_extra_size_bytes, 4096);
     assert!(!config.skip_acl);
     assert_eq!(config.tick_time_ms, 7);
     assert_eq!(

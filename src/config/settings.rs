@@ -61,9 +61,6 @@ pub struct Config {
 
     /// Largest request in bytes; 1 or more, default 0xfffff. (`jute.maxbuffer`)
     pub jute_max_buffer_bytes: usize,
-    /// What a record read back from disk may have beyond that, in bytes; 1024 or more, by default
-    /// as much again. (`jute.maxbuffer.extrasize`)
-    pub jute_extra_size_bytes: usize,
     /// Requests of all clients that may be in progress before reading stops; 1 or more, default
     /// 1,000. (`globalOutstandingLimit`)
     pub global_outstanding_limit: usize,
@@ -102,6 +99,9 @@ pub struct Config {
     /// `super:` and the digest of the user who may do everything; default nobody.
     /// (`DigestAuthenticationProvider.superDigest`)
     pub super_digest: Option<String>,
+    /// Whether the x509 scheme is there; default no. (`authProvider.*` naming Apache's
+    /// `X509AuthenticationProvider`)
+    pub x509_auth_enabled: bool,
     /// Distinguished name of the certificate that may do everything; default none.
     /// (`X509AuthenticationProvider.superUser`)
     pub x509_super_user: Option<String>,
@@ -193,7 +193,6 @@ impl Default for Config {
             min_session_timeout_ms: 2 * TICK_TIME_MS_DEFAULT,
             max_session_timeout_ms: 20 * TICK_TIME_MS_DEFAULT,
             jute_max_buffer_bytes: limits::JUTE_MAX_BUFFER_DEFAULT,
-            jute_extra_size_bytes: limits::JUTE_MAX_BUFFER_DEFAULT,
             global_outstanding_limit: limits::GLOBAL_OUTSTANDING_DEFAULT,
             snap_count: 100_000,
             snap_size_limit_bytes: Some(4 << 30),
@@ -208,6 +207,7 @@ impl Default for Config {
             digest_auth_enabled: true,
             digest_algorithm: DigestAlgorithm::Sha1,
             super_digest: None,
+            x509_auth_enabled: false,
             x509_super_user: None,
             enforce_quota: false,
             extended_types: false,

@@ -45,6 +45,9 @@ pub struct PrepConfig {
     pub enforce_quota: bool,
     /// Whether reconfiguration is allowed (`reconfigEnabled`, default false).
     pub reconfig_enabled: bool,
+    /// Whether closing a session leaves the paths of its ephemerals out of the transaction; they
+    /// go either way (`zookeeper.closeSessionTxn.enabled` set to false).
+    pub close_session_without_paths: bool,
 }
 
 /// A request, as far as preparing looks at it.
@@ -117,7 +120,7 @@ impl Preparer {
                     Err(code) => Prepared::Failed(Outcome::Failed(code)),
                 };
             }
-            op::CLOSE_SESSION => Ok(close_session(tree, request.session)),
+            op::CLOSE_SESSION => Ok(self.close_session(tree, request.session)),
             _ => work.single(request.op, request.body),
         };
         match result {
@@ -125,22 +128,24 @@ impl Preparer {
             Err(code) => Prepared::Failed(Outcome::Failed(code)),
         }
     }
+
+    /// The transaction that closes a session, which may be known or not, and deletes its
+    /// ephemerals.
+    pub fn close_session(&self, tree: &Tree, session: SessionId) -> Txn<'static> {
+        let ephemerals = if self.config.close_session_without_paths {
+            Vec::new()
+        } else {
+            tree.ephemerals(session)
+        };
+        Txn::CloseSession(Some(CloseSessionTxn {
+            paths_to_delete: ephemerals.into_iter().map(Cow::Owned).collect(),
+        }))
+    }
 }
 
 /// The transaction that opens a session.
 pub fn create_session(timeout_ms: i32) -> Txn<'static> {
     Txn::CreateSession(CreateSessionTxn { timeout_ms })
-}
-
-/// The transaction that closes a session, which may be known or not, and deletes its ephemerals.
-pub fn close_session(tree: &Tree, session: SessionId) -> Txn<'static> {
-    Txn::CloseSession(Some(CloseSessionTxn {
-        paths_to_delete: tree
-            .ephemerals(session)
-            .into_iter()
-            .map(Cow::Owned)
-            .collect(),
-    }))
 }
 
 impl Work<'_> {

@@ -21,8 +21,14 @@ pub struct UnboundListener {
 /// connections over them. Port 0 takes a free one, the same for all.
 ///
 /// Sockets that share a port would also share it with a second server of the same user without
-/// any error, so the port is first taken the ordinary way.
-pub fn listen(address: SocketAddr, backlog: i32, count: usize) -> io::Result<Vec<UnboundListener>> {
+/// any error, so the port is first taken the ordinary way. With `keep_alive`, the system probes
+/// silent connections.
+pub fn listen(
+    address: SocketAddr,
+    backlog: i32,
+    keep_alive: bool,
+    count: usize,
+) -> io::Result<Vec<UnboundListener>> {
     let probe = socket(address)?;
     probe.bind(&address.into())?;
     let taken = probe
@@ -35,6 +41,8 @@ pub fn listen(address: SocketAddr, backlog: i32, count: usize) -> io::Result<Vec
         .map(|_| {
             let socket = socket(taken)?;
             socket.set_reuse_port(true)?;
+            // Accepted sockets inherit it.
+            socket.set_keepalive(keep_alive)?;
             socket.bind(&taken.into())?;
             socket.listen(backlog)?;
             Ok(UnboundListener { socket })

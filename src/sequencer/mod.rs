@@ -28,9 +28,7 @@ use crate::exchange::{Answer, Batch, Item, Origin, Request, ToSequencer};
 use crate::jute::Record;
 use crate::jute::txn::{Txn, TxnDigest, TxnHeader, encode_txn};
 use crate::metrics::WriteMetrics;
-use crate::prep::{
-    PrepConfig, Prepared, Preparer, ReapConfig, RequestView, close_session, create_session,
-};
+use crate::prep::{PrepConfig, Prepared, Preparer, ReapConfig, RequestView, create_session};
 use crate::session::{SessionRefused, SessionTable, session_password};
 use crate::tree::{Applied, Change, Outcome, Tree};
 use crate::types::{ErrorCode, SessionId, Zxid};
@@ -310,7 +308,7 @@ impl Sequencer {
 
     /// Closes a session whose time is over; false where the log has no room for it now.
     fn close_expired(&mut self, session: SessionId, now: Now, log: &mut impl Log) -> bool {
-        let txn = close_session(&self.tree, session);
+        let txn = self.preparer.close_session(&self.tree, session);
         let Some(applied) = self.append(&txn, session, 0, now, log) else {
             return false;
         };

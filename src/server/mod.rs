@@ -56,6 +56,15 @@ pub enum ServerError {
         /// The folder.
         folder: PathBuf,
     },
+    /// A data folder is missing and `datadir.autocreate` forbids to make it.
+    #[error(
+        "the data directory {folder} is missing and datadir.autocreate is off; make it, or set \
+         another dataDir or dataLogDir"
+    )]
+    NoFolder {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// There is no data and `db.autocreate` forbids to begin with none.
     #[error(
         "{folder} holds no data and db.autocreate is off; make an empty file named initialize in \
@@ -95,6 +104,21 @@ pub enum ServerError {
         /// Why.
         reason: String,
     },
+}
+
+impl ServerError {
+    /// The exit code of a server that ended so (Apache's `ExitCode`): 3 where the data folders
+    /// cannot be used, else 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            ServerError::Disk(_)
+            | ServerError::Locked { .. }
+            | ServerError::ForeignData { .. }
+            | ServerError::NoFolder { .. }
+            | ServerError::NoData { .. } => 3,
+            _ => 1,
+        }
+    }
 }
 
 /// Runs a server until SIGTERM or SIGINT; an error tells why it ended otherwise.

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
-use crate::io::{Disk, DiskLock};
+use crate::io::{Disk, DiskError, DiskLock};
+use crate::jute::JuteError;
 use crate::jute::txn::{Txn, decode_txn};
 use crate::snapshot;
-use crate::tree::{Tree, TreeConfig};
+use crate::tree::{DIGEST_VERSION, Tree, TreeConfig};
 use crate::types::{SessionId, Zxid};
 use crate::wal::{Wal, WalOptions};
 
@@ -44,6 +45,13 @@ pub struct RecoveredServer {
 pub fn recover(config: &Config, disk: &dyn Disk) -> Result<RecoveredServer, ServerError> {
     let snapshot_dir = config.data_dir.join(FOLDER);
     let log_dir = config.data_log_dir.join(FOLDER);
+    if !config.data_dir_autocreate {
+        for folder in [&config.data_dir, &config.data_log_dir] {
+            if let Err(error) = disk.list(folder) {
+                return Err(missing(error, folder));
+            }
+        }
+    }
     disk.create_dir(&snapshot_dir)?;
     let mut locks = vec![lock(disk, &snapshot_dir)?];
     if log_dir != snapshot_dir {
@@ -67,12 +75,21 @@ pub fn recover(config: &Config, disk: &dyn Disk) -> Result<RecoveredServer, Serv
     let mut sessions: BTreeMap<SessionId, i32> = sessions.into_iter().collect();
     let after = tree.tip_zxid();
     let mut bad_record = None;
+    let mut mismatches = 0u64;
     let mut replay = |zxid: Zxid, payload: &[u8]| {
         if bad_record.is_some() {
             return;
         }
-        if let Err(source) = replay_one(&mut tree, &mut sessions, payload) {
-            bad_record = Some(ServerError::Record { zxid, source });
+        match replay_one(&mut tree, &mut sessions, payload) {
+            Ok(recorded) => {
+                let is_other = config.tree_digest_enabled
+                    && recorded.is_some_and(|recorded| recorded != tree.digest());
+                if is_other && mismatches == 0 {
+                    tracing::error!(%zxid, "the tree is not what it was when this was logged");
+                }
+                mismatches += u64::from(is_other);
+            }
+            Err(source) => bad_record = Some(ServerError::Record { zxid, source }),
         }
     };
     let (wal, recovered) = Wal::recover(disk, &log_dir, wal_options(config), after, &mut replay)?;
@@ -85,6 +102,12 @@ pub fn recover(config: &Config, disk: &dyn Disk) -> Result<RecoveredServer, Serv
             offset = cut.offset,
             bytes = cut.bytes,
             "cut off the end of the log that a crash left half written; none of it was acknowledged"
+        );
+    }
+    if mismatches > 0 {
+        tracing::error!(
+            mismatches,
+            "transactions after which the tree is not what it was when they were logged"
         );
     }
     tracing::info!(
@@ -105,12 +128,23 @@ pub fn recover(config: &Config, disk: &dyn Disk) -> Result<RecoveredServer, Serv
     })
 }
 
+fn missing(error: DiskError, folder: &Path) -> ServerError {
+    if error.is_not_found() {
+        ServerError::NoFolder {
+            folder: folder.to_owned(),
+        }
+    } else {
+        ServerError::Disk(error)
+    }
+}
+
+/// Applies one record; returns the digest that the tree had after it when it was logged.
 fn replay_one(
     tree: &mut Tree,
     sessions: &mut BTreeMap<SessionId, i32>,
     payload: &[u8],
-) -> Result<(), crate::jute::JuteError> {
-    let (header, txn, _) = decode_txn(payload)?;
+) -> Result<Option<u64>, JuteError> {
+    let (header, txn, digest) = decode_txn(payload)?;
     match &txn {
         Txn::CreateSession(create) => {
             sessions.insert(SessionId(header.client_id), create.timeout_ms);
@@ -123,7 +157,9 @@ fn replay_one(
     tree.apply(&header, &txn);
     // Nobody reads the tree yet, so what was superseded can go at once.
     tree.reclaim(usize::MAX);
-    Ok(())
+    Ok(digest
+        .filter(|digest| digest.version == DIGEST_VERSION)
+        .map(|digest| digest.tree_digest as u64))
 }
 
 fn wal_options(config: &Config) -> WalOptions {

@@ -18,7 +18,7 @@ pub fn auth(config: &Config) -> AuthConfig {
         digest_algorithm: DigestAlgorithm::from_name(config.digest_algorithm.name())
             .expect("both modules know the same algorithms"),
         super_digest: config.super_digest.clone(),
-        x509_enabled: false,
+        x509_enabled: config.x509_auth_enabled,
         x509_super_user: config.x509_super_user.clone(),
     }
 }
@@ -40,6 +40,7 @@ pub fn sequencer(config: &Config) -> SequencerConfig {
             extended_types: config.extended_types,
             enforce_quota: config.enforce_quota,
             reconfig_enabled: false,
+            close_session_without_paths: !config.close_session_txn_enabled,
         },
         reap: ReapConfig {
             check_interval_ms: config.container_check_interval_ms,

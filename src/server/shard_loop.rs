@@ -14,7 +14,7 @@ use crate::rt::clock::{self, Monotonic};
 use crate::rt::executor::{self, Notify};
 use crate::rt::mailbox::{Sender, UnboundReceiver};
 use crate::rt::net::{Connection, Listener, UnboundListener};
-use crate::shard::{Close, Now, Shard};
+use crate::shard::{Close, LogLimit, Now, Shard};
 
 use super::gather::{Gather, Gatherers};
 
@@ -93,6 +93,8 @@ struct ShardLoop {
     read_buffer: RefCell<Vec<u8>>,
     dirty: RefCell<Vec<ConnId>>,
     ring_retry_armed: Cell<bool>,
+    /// For connections that are not taken.
+    refusal_log: RefCell<LogLimit>,
     stopping: Cell<bool>,
 }
 
@@ -119,6 +121,7 @@ pub async fn run(parts: ShardParts) -> io::Result<()> {
         read_buffer: RefCell::new(vec![0; READ_BUFFER_BYTES]),
         dirty: RefCell::default(),
         ring_retry_armed: Cell::new(false),
+        refusal_log: RefCell::default(),
         stopping: Cell::new(false),
     });
     executor::spawn_local(Rc::clone(&this).accept_all(listener.bind()));
@@ -169,7 +172,9 @@ impl ShardLoop {
             match listener.accept().await {
                 Ok(socket) => self.open(socket),
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
+                    if let Some(suppressed) = self.refusal_log.borrow_mut().admit(self.now()) {
+                        tracing::warn!(%error, suppressed, "cannot accept a connection");
+                    }
                     executor::sleep(ACCEPT_RETRY).await;
                 }
             }
@@ -191,7 +196,11 @@ impl ShardLoop {
                 self.clients.borrow_mut().insert(conn, Rc::clone(&client));
                 executor::spawn_local(Rc::clone(self).serve(conn, client));
             }
-            Err(refused) => tracing::warn!(%peer, "{refused}"),
+            Err(refused) => {
+                if let Some(suppressed) = self.refusal_log.borrow_mut().admit(self.now()) {
+                    tracing::warn!(%peer, suppressed, "refusing a connection: {refused}");
+                }
+            }
         }
     }
 

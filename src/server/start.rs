@@ -72,7 +72,13 @@ pub fn run(config: Config) -> Result<(), ServerError> {
 fn listen(config: &Config) -> Result<Vec<net::UnboundListener>, ServerError> {
     let address = config.client_address;
     let backlog = i32::try_from(config.client_listen_backlog).unwrap_or(i32::MAX);
-    net::listen(address, backlog, config.shards).map_err(|source| ServerError::Listen {
+    net::listen(
+        address,
+        backlog,
+        config.client_tcp_keep_alive,
+        config.shards,
+    )
+    .map_err(|source| ServerError::Listen {
         address,
         hint: hint(&source),
         source,

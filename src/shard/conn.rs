@@ -32,6 +32,8 @@ pub(super) enum Pending {
     Write {
         xid: i32,
         op: i32,
+        /// Bytes of the request.
+        bytes: usize,
         /// What a reply to `sync` repeats; absent where the request could not be read.
         path: Option<Box<str>>,
     },
@@ -44,6 +46,15 @@ pub(super) enum Pending {
         identities: Arc<[Identity]>,
         received_us: u64,
     },
+}
+
+impl Pending {
+    fn bytes(&self) -> usize {
+        match self {
+            Pending::Write { bytes, .. } => *bytes,
+            Pending::Read { body, .. } => body.len(),
+        }
+    }
 }
 
 /// What the words `cons` and `stat` tell of a connection.
@@ -130,6 +141,8 @@ pub(super) struct Conn {
     pub(super) in_flight_bytes: usize,
     /// Requests without an answer, oldest first.
     pub(super) pending: VecDeque<Pending>,
+    /// Bytes of those requests.
+    pub(super) pending_bytes: usize,
     pub(super) close: Close,
     /// Whether taking requests in is put off until there is room.
     pub(super) is_stalled: bool,
@@ -159,6 +172,7 @@ impl Conn {
             output: Vec::new(),
             in_flight_bytes: 0,
             pending: VecDeque::new(),
+            pending_bytes: 0,
             close: Close::No,
             is_stalled: false,
             is_queued: false,
@@ -173,6 +187,19 @@ impl Conn {
     /// Bytes that the client has not taken.
     pub(super) fn unsent_bytes(&self) -> usize {
         self.output.len() + self.in_flight_bytes
+    }
+
+    /// Queues a request that cannot be answered yet.
+    pub(super) fn push_pending(&mut self, pending: Pending) {
+        self.pending_bytes += pending.bytes();
+        self.pending.push_back(pending);
+    }
+
+    /// Takes the oldest of those.
+    pub(super) fn pop_pending(&mut self) -> Option<Pending> {
+        let pending = self.pending.pop_front()?;
+        self.pending_bytes -= pending.bytes();
+        Some(pending)
     }
 
     pub(super) fn is_open(&self) -> bool {

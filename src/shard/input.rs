@@ -29,9 +29,9 @@ pub(super) enum Malformed {
 const LOG_LINES_MAX: u32 = 10;
 const LOG_WINDOW_MS: u64 = 10_000;
 
-/// Keeps a flood of bad input from flooding the log.
+/// Keeps a flood of bad input from flooding the log: 10 lines in 10 seconds.
 #[derive(Debug, Default)]
-pub(super) struct LogLimit {
+pub struct LogLimit {
     window_start_ms: u64,
     lines: u32,
     suppressed: u64,
@@ -39,7 +39,7 @@ pub(super) struct LogLimit {
 
 impl LogLimit {
     /// Whether a line may be logged now, and how many were not since the last one.
-    fn admit(&mut self, now: Now) -> Option<u64> {
+    pub fn admit(&mut self, now: Now) -> Option<u64> {
         if now.ms() >= self.window_start_ms + LOG_WINDOW_MS {
             self.window_start_ms = now.ms();
             self.lines = 0;

@@ -67,6 +67,7 @@ mod report;
 mod request;
 
 pub use config::{ShardConfig, Shared};
+pub use input::LogLimit;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -383,7 +384,8 @@ impl Shard {
             _ => found.close = how,
         }
         found.input = Vec::new();
-        found.pending.clear();
+        found.pending = VecDeque::new();
+        found.pending_bytes = 0;
         if how == Close::AfterFlush {
             self.closing.push_back((conn, self.now.ms()));
         }
@@ -401,6 +403,8 @@ impl Shard {
     fn has_room(&self, conn: &Conn) -> bool {
         conn.state != State::Attaching
             && conn.pending.len() < limits::CONNECTION_PIPELINE_MAX
+            && (conn.pending.is_empty()
+                || conn.pending_bytes < limits::CONNECTION_PENDING_BYTES_MAX)
             && conn.unsent_bytes() < limits::CONNECTION_SEND_SOFT_MAX
             && self.outbox.len() < limits::SHARD_RING_LEN
             && (conn.pending.is_empty()

@@ -11,7 +11,7 @@ use crate::jute::proto::{
 };
 use crate::jute::{Decoder, JuteError, Record, op};
 use crate::tree::{NodeRef, View};
-use crate::types::{ErrorCode, SessionId, Zxid, perms};
+use crate::types::{ErrorCode, SessionId, Zxid, limits, perms};
 use crate::watch::{AddWatchMode, EventType, LastChange, WatcherType, Watches};
 
 use super::reply;
@@ -205,6 +205,7 @@ impl<'a> Reader<'a> {
     /// Each read of a multiRead succeeds or fails for itself.
     fn multi_read(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
         let mut from = Decoder::new(body);
+        let reply_start = out.len();
         loop {
             let header = MultiHeader::decode(&mut from).map_err(unreadable)?;
             if header.done {
@@ -222,6 +223,9 @@ impl<'a> Reader<'a> {
                 _ => return Err(ErrorCode::MarshallingError),
             };
             let start = out.len();
+            if start - reply_start > limits::MULTI_READ_REPLY_MAX {
+                return Err(ErrorCode::MarshallingError);
+            }
             reply::multi_header(out, header.kind);
             let result = if header.kind == op::GET_DATA {
                 self.get_data(request.path, false, out)

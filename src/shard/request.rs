@@ -196,9 +196,10 @@ impl Shard {
         } else {
             None
         };
-        found.pending.push_back(Pending::Write {
+        found.push_pending(Pending::Write {
             xid,
             op: kind,
+            bytes: body.len(),
             path,
         });
         self.shared.request_sent();
@@ -227,7 +228,7 @@ impl Shard {
             };
             self.serve(conn, &read, None, self.view.zxid());
         } else {
-            found.pending.push_back(Pending::Read {
+            found.push_pending(Pending::Read {
                 xid,
                 op: kind,
                 body: body.into(),
@@ -255,7 +256,7 @@ impl Shard {
                 body,
                 identities,
                 received_us,
-            }) = found.pending.pop_front()
+            }) = found.pop_pending()
             else {
                 break;
             };
@@ -333,8 +334,10 @@ impl Shard {
         let Some(found) = self.conns.get_mut(conn).filter(|conn| conn.is_open()) else {
             return;
         };
-        let (op, path) = match found.pending.pop_front() {
-            Some(Pending::Write { xid: due, op, path }) if due == xid => (op, path),
+        let (op, path) = match found.pop_pending() {
+            Some(Pending::Write {
+                xid: due, op, path, ..
+            }) if due == xid => (op, path),
             other => {
                 tracing::error!(xid, awaited = ?other, "an answer came out of order");
                 self.close(conn, Close::Now);

@@ -17,6 +17,14 @@ pub const SHARD_RING_LEN: usize = 4096;
 /// the socket.
 pub const CONNECTION_PIPELINE_MAX: usize = 1024;
 
+/// Bytes of such requests past which the shard stops reading the socket too, so that large
+/// requests do not pile up by their number.
+pub const CONNECTION_PENDING_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of the answer to one multiRead, which a small request could else make as large as it
+/// likes by naming a large node again and again.
+pub const MULTI_READ_REPLY_MAX: usize = 32 << 20;
+
 /// Bytes waiting to be sent to one connection before the shard stops serving its requests.
 pub const CONNECTION_SEND_SOFT_MAX: usize = 4 << 20;
 
@@ -29,4 +37,5 @@ pub const PUBLISH_RING_LEN: usize = 1024;
 
 const _: () = assert!(CONNECTION_SEND_SOFT_MAX < CONNECTION_SEND_HARD_MAX);
 const _: () = assert!(CONNECTION_SEND_SOFT_MAX > JUTE_MAX_BUFFER_DEFAULT);
+const _: () = assert!(MULTI_READ_REPLY_MAX + CONNECTION_SEND_SOFT_MAX < CONNECTION_SEND_HARD_MAX);
 const _: () = assert!(SHARD_RING_LEN >= CONNECTION_PIPELINE_MAX);

@@ -63,7 +63,13 @@ impl ServerSpec {
         self.folder.join("data")
     }
 
-    fn write_config(&self) -> PathBuf {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// Writes its zoo.cfg.
+    pub fn write_config(&self) -> PathBuf {
         let config = self.folder.join("zoo.cfg");
         let mut text = format!(
             "clientPort={}\nclientPortAddress=127.0.0.1\ndataDir={}\n4lw.commands.whitelist=*\n",
@@ -88,6 +94,11 @@ impl ServerSpec {
 
     /// Starts it; where it ends instead of answering, the error is what it printed.
     pub fn try_start(&self) -> Result<Server, String> {
+        self.try_start_with(|_| {})
+    }
+
+    /// The same, with something done to the command before it runs.
+    pub fn try_start_with(&self, prepare: impl FnOnce(&mut Command)) -> Result<Server, String> {
         let config = self.write_config();
         let log = self.folder.join("server.log");
         let output = fs::OpenOptions::new()
@@ -95,15 +106,16 @@ impl ServerSpec {
             .append(true)
             .open(&log)
             .expect("writable");
-        let child = Command::new(env!("CARGO_BIN_EXE_zkore"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_zkore"));
+        command
             .arg("server")
             .arg(&config)
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("descriptors are left"))
-            .stderr(output)
-            .spawn()
-            .expect("the binary was built for this test");
-        let address = SocketAddr::from(([127, 0, 0, 1], self.port));
+            .stderr(output);
+        prepare(&mut command);
+        let child = command.spawn().expect("the binary was built for this test");
+        let address = self.address();
         let mut server = Server {
             child,
             address,
@@ -131,6 +143,17 @@ impl Server {
     /// What it has printed so far, earlier starts included.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Bytes of memory that it has in use now.
+    pub fn memory_bytes(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("it runs");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1));
+        kib.and_then(|kib| kib.parse::<usize>().ok())
+            .expect("the kernel counts it")
+            * 1024
     }
 
     /// Its process id.

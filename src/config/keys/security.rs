@@ -34,18 +34,6 @@ static ACCESS_KEYS: &[KeySpec] = &[
         "By which schemes.",
     ),
     refused(
-        "authProvider.*",
-        Some("zookeeper.authProvider.*"),
-        &[
-            "org.apache.zookeeper.server.auth.DigestAuthenticationProvider",
-            "org.apache.zookeeper.server.auth.IPAuthenticationProvider",
-            "org.apache.zookeeper.server.auth.X509AuthenticationProvider",
-        ],
-        "only Apache's digest, ip and x509 providers are there; Java classes cannot be loaded, and \
-         SASL is not there yet",
-        "A further authentication provider.",
-    ),
-    refused(
         "authProvider",
         Some("zookeeper.authProvider"),
         &[""],

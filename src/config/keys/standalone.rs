@@ -1,6 +1,6 @@
 //! Keys that a standalone server obeys.
 
-use super::{Group, KeySpec, works};
+use super::{Group, KeySpec, ignored, works};
 use crate::config::draft::TICK_TIME_MS_MAX;
 use crate::config::settings::{DigestAlgorithm, LogFormat, SNAP_RETAIN_COUNT_MIN};
 use crate::config::values::{self, Expected};
@@ -134,15 +134,11 @@ static CLIENT_KEYS: &[KeySpec] = &[
         },
         "Largest request in bytes. Default 1048575.",
     ),
-    works(
+    ignored(
         "jute.maxbuffer.extrasize",
         Some("zookeeper.jute.maxbuffer.extrasize"),
-        |draft, value| {
-            let bytes = values::decoded(value, 0..=INT_MAX)?;
-            draft.jute_extra_size_bytes = Some(bytes as usize);
-            Ok(())
-        },
-        "Bytes by which a record read back from disk may exceed that. Default: as much again.",
+        "what is read back from disk is held to its checksums, not to a size",
+        "Bytes by which a record read back from disk may exceed that.",
     ),
     works(
         "4lw.commands.whitelist",
@@ -425,6 +421,21 @@ static NODE_KEYS: &[KeySpec] = &[
         "User and digest of who may do everything. Default: nobody.",
     ),
     works(
+        "authProvider.*",
+        Some("zookeeper.authProvider.*"),
+        |draft, value| {
+            match value.strip_prefix(APACHE_AUTH_PACKAGE) {
+                Some("X509AuthenticationProvider") => draft.config.x509_auth_enabled = true,
+                // Both are there without being asked for.
+                Some("DigestAuthenticationProvider" | "IPAuthenticationProvider") => {}
+                _ => return Err(Expected(AUTH_PROVIDERS.to_string())),
+            }
+            Ok(())
+        },
+        "An authentication provider: Apache's `X509AuthenticationProvider` adds the x509 scheme; \
+         digest and ip are always there. Others keep the server from starting.",
+    ),
+    works(
         "X509AuthenticationProvider.superUser",
         Some("zookeeper.X509AuthenticationProvider.superUser"),
         |draft, value| {
@@ -434,6 +445,12 @@ static NODE_KEYS: &[KeySpec] = &[
         "Name of the certificate that may do everything. Default: none.",
     ),
 ];
+
+const APACHE_AUTH_PACKAGE: &str = "org.apache.zookeeper.server.auth.";
+
+const AUTH_PROVIDERS: &str = "Apache's DigestAuthenticationProvider, IPAuthenticationProvider or \
+    X509AuthenticationProvider, each after org.apache.zookeeper.server.auth.: other Java classes \
+    cannot be loaded, and SASL is not there yet";
 
 /// Java's names of the algorithms, in any case.
 fn digest_algorithm(value: &str) -> Result<DigestAlgorithm, Expected> {

@@ -207,11 +207,19 @@ fn closing_a_session_deletes_its_ephemerals() {
     for path in ["/z", "/a/y", "/a/x"] {
         world.make_with(path, 1, open());
     }
-    let txn = close_session(&world.tree, SESSION);
+    let txn = world.preparer.close_session(&world.tree, SESSION);
     let Txn::CloseSession(Some(txn)) = &txn else {
         panic!("{txn:?}");
     };
     assert_eq!(txn.paths_to_delete, ["/a/x", "/a/y", "/z"]);
+    let without_paths = Preparer::new(PrepConfig {
+        close_session_without_paths: true,
+        ..PrepConfig::default()
+    });
+    let Txn::CloseSession(Some(txn)) = without_paths.close_session(&world.tree, SESSION) else {
+        panic!("it is always of this kind");
+    };
+    assert!(txn.paths_to_delete.is_empty());
     world.session_state = Err(ErrorCode::SessionExpired);
     assert_eq!(world.ask(op::CLOSE_SESSION, &[]), Outcome::Done);
     assert!(world.tree.node("/a/x").is_none() && world.tree.node("/z").is_none());
