@@ -6,6 +6,21 @@ use std::path::Path;
 use crate::client::ClientConfig;
 use crate::config::properties;
 
+/// What `-help` prints before the list of commands.
+pub const HELP: &str = "\
+zkore cli [options] [command arguments]
+
+Runs one command, or without one reads commands line by line.
+
+Options:
+  -server host:port[,host:port...][/chroot]  servers to connect to [default: localhost:2181]
+  -timeout ms                                session timeout [default: 30000]
+  -r                                         make do with a server that only serves reads
+  -waitforconnection                         run nothing before there is a connection
+  -client-configuration file                 properties file with settings of the client
+
+Commands:";
+
 /// What the arguments ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arguments {

@@ -82,10 +82,14 @@ pub fn names() -> Vec<&'static str> {
     listed().iter().map(|command| command.name).collect()
 }
 
-/// The list of commands that is printed when there is no such command.
+/// What is printed when there is no such command.
 pub fn usage() -> String {
-    let mut text =
-        "ZooKeeper -server host:port -client-configuration properties-file cmd args".to_owned();
+    list_below("ZooKeeper -server host:port -client-configuration properties-file cmd args")
+}
+
+/// The list of commands with their arguments, below a headline.
+pub fn list_below(headline: &str) -> String {
+    let mut text = headline.to_owned();
     for command in listed() {
         text.push_str(&format!("\n\t{} {}", command.name, command.usage));
     }

@@ -26,6 +26,7 @@ mod words;
 use std::process::ExitCode;
 
 use arguments::Arguments;
+use console::Console;
 use shell::Shell;
 
 /// Runs `zkore cli`. The arguments are those behind `cli`. The exit code is that of the last
@@ -33,22 +34,23 @@ use shell::Shell;
 /// file.
 pub fn main(args: Vec<String>) -> ExitCode {
     let arguments = Arguments::parse(args);
+    let console = Console::default();
     if arguments.help {
-        println!("{}", command::usage());
+        console.out(&command::list_below(arguments::HELP));
         return ExitCode::SUCCESS;
     }
     if let Some(option) = &arguments.without_value {
-        eprintln!("Error: no argument found for option {option}");
+        console.err(&format!("Error: no argument found for option {option}"));
     }
-    println!("Connecting to {}", arguments.server);
+    console.out(&format!("Connecting to {}", arguments.server));
     let client_config = match arguments.client_config() {
         Ok(client_config) => client_config,
         Err(error) => {
-            eprintln!("{error}");
+            console.err(&error.to_string());
             return ExitCode::from(error.exit_code());
         }
     };
-    let mut shell = Shell::new(client_config, arguments.wait_for_connection);
+    let mut shell = Shell::new(console, client_config, arguments.wait_for_connection);
     if let Err(error) = shell.connect(arguments.server) {
         shell.console().err(&error.to_string());
         return ExitCode::from(error.exit_code());

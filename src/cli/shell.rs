@@ -45,8 +45,8 @@ pub struct Shell {
 impl Shell {
     /// A shell without a client. With `wait_for_connection` a connect that does not succeed within
     /// the session timeout is an error.
-    pub fn new(config: ClientConfig, wait_for_connection: bool) -> Shell {
-        let console = Arc::new(Console::default());
+    pub fn new(console: Console, config: ClientConfig, wait_for_connection: bool) -> Shell {
+        let console = Arc::new(console);
         let print_watches = Arc::new(AtomicBool::new(true));
         Shell {
             config,

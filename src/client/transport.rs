@@ -16,6 +16,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::connect_string::ServerAddress;
+use super::event::State;
 use super::session::Session;
 
 const WAKE: Token = Token(0);
@@ -29,6 +30,14 @@ const ROUND_PAUSE_MS: u64 = 1000;
 
 /// Milliseconds over which clients spread their reconnects, so that they do not all come at once.
 const RECONNECT_SPREAD_MS: u64 = 1000;
+
+/// Milliseconds between looks for a server that can write, while one serves reads only: at first,
+/// and at most, after doubling each time.
+const RW_SEARCH_MS_MIN: u64 = 100;
+const RW_SEARCH_MS_MAX: u64 = 60_000;
+
+/// How long a server may take to say whether it can write.
+const RW_ANSWER: Duration = Duration::from_secs(1);
 
 /// What the threads of a client share.
 pub struct Shared {
@@ -117,6 +126,7 @@ pub fn start(
         servers: Servers::new(servers),
         link: Link::Down { retry_at_ms: 0 },
         unsent: Vec::new(),
+        rw_search: None,
     };
     thread::Builder::new()
         .name("zkore-client".into())
@@ -189,6 +199,40 @@ impl Servers {
         let at = (self.next + self.list.len() - 1) % self.list.len();
         self.last = Some(at);
     }
+
+    /// The server that comes next, if it can write; else it is passed over.
+    fn next_can_write(&mut self) -> bool {
+        let can_write = can_write(&self.list[self.next]);
+        if !can_write {
+            self.next = (self.next + 1) % self.list.len();
+        }
+        can_write
+    }
+}
+
+/// Asks a server whether it can write, by the four-letter word `isro`. One that does not say so
+/// cannot.
+fn can_write(server: &ServerAddress) -> bool {
+    let ask = |address: &SocketAddr| -> io::Result<String> {
+        let mut stream = std::net::TcpStream::connect_timeout(address, RW_ANSWER)?;
+        stream.set_read_timeout(Some(RW_ANSWER))?;
+        stream.write_all(b"isro")?;
+        let mut answer = [0; 2];
+        stream.read_exact(&mut answer)?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    };
+    let Ok(addresses) = (server.host.as_str(), server.port).to_socket_addrs() else {
+        return false;
+    };
+    addresses
+        .into_iter()
+        .any(|address| ask(&address).is_ok_and(|answer| answer == "rw"))
+}
+
+/// When a client of a read-only server looks for another.
+struct RwSearch {
+    due_ms: u64,
+    interval_ms: u64,
 }
 
 /// A random number, from the seed that the standard library's hash tables get.
@@ -222,6 +266,8 @@ struct SocketThread {
     servers: Servers,
     link: Link,
     unsent: Vec<u8>,
+    /// While the server serves reads only.
+    rw_search: Option<RwSearch>,
 }
 
 impl SocketThread {
@@ -242,6 +288,7 @@ impl SocketThread {
                 self.handle_ready();
             }
             self.handle_time();
+            self.search_rw_server();
         }
         let mut inner = self.shared.lock();
         if !inner.abandoned {
@@ -291,7 +338,8 @@ impl SocketThread {
             _ => None,
         };
         let deadline_ms = self.shared.lock().session.deadline_ms();
-        [retry_at_ms, deadline_ms]
+        let search_ms = self.rw_search.as_ref().map(|search| search.due_ms);
+        [retry_at_ms, deadline_ms, search_ms]
             .into_iter()
             .flatten()
             .min()
@@ -446,6 +494,28 @@ impl SocketThread {
         let handled = self.shared.lock().session.handle_timeout(now_ms);
         if let Err(error) = handled {
             tracing::warn!(%error, "the connection is given up");
+            self.drop_link();
+        }
+    }
+
+    /// Leaves a server that only serves reads once another can write.
+    fn search_rw_server(&mut self) {
+        if self.shared.lock().session.state() != State::ConnectedReadOnly {
+            self.rw_search = None;
+            return;
+        }
+        let now_ms = self.now_ms();
+        let search = self.rw_search.get_or_insert(RwSearch {
+            due_ms: now_ms + RW_SEARCH_MS_MIN,
+            interval_ms: RW_SEARCH_MS_MIN,
+        });
+        if now_ms < search.due_ms {
+            return;
+        }
+        search.interval_ms = (search.interval_ms * 2).min(RW_SEARCH_MS_MAX);
+        search.due_ms = now_ms + search.interval_ms;
+        if self.servers.next_can_write() {
+            self.rw_search = None;
             self.drop_link();
         }
     }
