@@ -7,6 +7,10 @@ use zkore::jute::txn::*;
 use zkore::jute::{JuteError, Record};
 
 /// One record.
+#[allow(
+    dead_code,
+    reason = "the fuzz target does not look at names and layouts"
+)]
 pub struct Known {
     /// Its name in the schema.
     pub name: &'static str,
