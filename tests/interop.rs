@@ -94,3 +94,131 @@ fn pass(what: &str, mut program: Command) {
     program.arg(server.address());
     print!("{}", support::must_pass(what, &mut program, LIMIT, &server));
 }
+
+/// `zkore cli` prints what Apache's zkCli prints, command by command: standard output, standard
+/// error and exit code. Each works on a server of its own, so that both see the same tree.
+#[test]
+fn zkcli_output() {
+    if !support::ready("zkCli", &["jars"]) {
+        return;
+    }
+    let (theirs, ours) = (
+        Server::under_test(&[]),
+        Server::start(support::Kind::Zkore, &[]),
+    );
+    let reference = std::thread::spawn({
+        let address = theirs.address().to_owned();
+        move || shell_words(&address, |args| zkcli(args))
+    });
+    let answers = shell_words(ours.address(), |args| {
+        let mut zkore = Command::new(support::zkore_binary());
+        zkore.arg("cli").args(args);
+        zkore
+    });
+    let expected = reference.join().expect("zkCli runs");
+    let mut wrong = String::new();
+    for ((command, expected), got) in ZKCLI_COMMANDS.iter().zip(expected).zip(answers) {
+        if expected != got {
+            wrong += &format!("\n{command}\n  zkCli: {expected:#?}\n  zkore: {got:#?}\n");
+        }
+    }
+    assert!(wrong.is_empty(), "different answers:{wrong}");
+}
+
+/// One-shot commands in an order in which each finds what those before it left.
+const ZKCLI_COMMANDS: &[&str] = &[
+    "create /a one",
+    "create /a again",
+    "create /a/b",
+    "create /a/c two world:anyone:cdrwa",
+    "create -s /a/s- three",
+    "create -c /container",
+    "create -t 3600000 /ttl data",
+    "ls /",
+    "ls /a",
+    "ls -s /a",
+    "ls -R /a",
+    "get /a",
+    "get -s /a",
+    "get /none",
+    "stat /a",
+    "set /a changed",
+    "set -s /a again",
+    "set -v 0 /a stale",
+    "set -v 2 /a fresh",
+    "getAcl /a",
+    "getAcl -s /a",
+    "setAcl /a/b world:anyone:r",
+    "setAcl /a/b nosuch:x:r",
+    "setAcl -R /a world:anyone:cdrwa",
+    "getEphemerals",
+    "setquota -n 5 /a",
+    "setquota -N 50 /a",
+    "listquota /a",
+    "delquota -n /a",
+    "listquota /a",
+    "listquota /none",
+    "whoami",
+    "config",
+    "reconfig -remove 3",
+    "addauth digest ann:secret",
+    "delete /a",
+    "delete /a/b",
+    "delete /none",
+    "deleteall /a",
+    "version",
+    "removewatches /a",
+    "bogus",
+    "create",
+    "create -e /e gone-soon",
+    "create -s -e /es- gone-too",
+];
+
+/// What a one-shot command said, without what depends on the moment.
+#[derive(Debug, PartialEq, Eq)]
+struct Said {
+    exit_code: Option<i32>,
+    out: Vec<String>,
+    err: Vec<String>,
+}
+
+fn zkcli(args: &[&str]) -> Command {
+    let mut java = support::java();
+    java.arg("org.apache.zookeeper.ZooKeeperMain").args(args);
+    java
+}
+
+/// Runs all commands, each in a process of its own.
+fn shell_words(address: &str, program: impl Fn(&[&str]) -> Command) -> Vec<Said> {
+    let run = |command: &&str| {
+        let mut args = vec!["-server", address];
+        args.extend(command.split(' '));
+        let output = program(&args).output().expect("the program can be run");
+        Said {
+            exit_code: output.status.code(),
+            out: plain(&output.stdout, address),
+            err: plain(&output.stderr, address),
+        }
+    };
+    ZKCLI_COMMANDS.iter().map(run).collect()
+}
+
+fn plain(output: &[u8], address: &str) -> Vec<String> {
+    const PASSING: &[&str] = &[
+        "SLF4J",
+        "WATCHER::",
+        "WatchedEvent state:SyncConnected type:None",
+    ];
+    const VERSION: &str = "ZooKeeper CLI version: 3.9.5-";
+    const VARYING: &[&str] = &["cZxid", "mZxid", "pZxid", "ctime", "mtime"];
+    String::from_utf8_lossy(output)
+        .replace(address, "ADDRESS")
+        .lines()
+        .filter(|line| !line.is_empty() && !PASSING.iter().any(|p| line.starts_with(p)))
+        .map(|line| match line.split_once(" = ") {
+            Some((name, _)) if VARYING.contains(&name) => name.to_owned(),
+            _ if line.starts_with(VERSION) => VERSION.to_owned(),
+            _ => line.to_owned(),
+        })
+        .collect()
+}
