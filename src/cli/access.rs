@@ -7,6 +7,7 @@ use super::options::{Spec, flag, value};
 use super::shell::Shell;
 use super::{acl, format, trees};
 
+/// The commands on who may do what.
 pub const COMMANDS: &[Command] = &[
     Command {
         name: "getAcl",

@@ -12,6 +12,7 @@ use super::options::{Parsed, Spec, flag, value};
 use super::shell::Shell;
 use super::{acl, format};
 
+/// The commands on one node.
 pub const COMMANDS: &[Command] = &[
     Command {
         name: "create",

@@ -15,6 +15,7 @@ use super::options::{Group, Parsed, Spec, flag, value};
 use super::shell::Shell;
 use super::trees::walk;
 
+/// The commands on quotas.
 pub const COMMANDS: &[Command] = &[
     Command {
         name: "setquota",

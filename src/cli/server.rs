@@ -10,6 +10,7 @@ use super::format;
 use super::options::{Parsed, Spec, flag, value};
 use super::shell::Shell;
 
+/// The commands on the ensemble.
 pub const COMMANDS: &[Command] = &[
     Command {
         name: "config",

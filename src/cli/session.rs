@@ -12,6 +12,7 @@ const ZOOKEEPER_VERSION: &str = "3.9.5";
 /// Lines that `history` goes back.
 const HISTORY_LINES: usize = 10;
 
+/// The commands of the shell and its session.
 pub const COMMANDS: &[Command] = &[
     of_shell("connect", "host:port", connect),
     of_shell("history", "", history),

@@ -22,6 +22,7 @@ const LS_SPEC: Spec = Spec::any(&[
     flag("R", "recurse"),
 ]);
 
+/// The commands on a node and what is below it.
 pub const COMMANDS: &[Command] = &[
     Command {
         name: "ls",

@@ -7,6 +7,7 @@ use super::error::CliError;
 use super::options::{Spec, flag, value};
 use super::shell::Shell;
 
+/// The commands on watches.
 pub const COMMANDS: &[Command] = &[
     Command {
         name: "addWatch",

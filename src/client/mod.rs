@@ -12,6 +12,7 @@ pub mod event;
 pub mod multi;
 mod ops;
 mod rewatch;
+mod servers;
 pub mod session;
 mod transport;
 pub mod watches;

@@ -1,10 +1,8 @@
 //! Sockets, threads and the clock behind a [`Session`].
 //!
-//! One thread does all the socket work and alone moves the session; another calls the watchers, so
+//! One thread does all the socket work and looks at the clock; another calls the watchers, so
 //! that a watcher may use the client. Callers submit under the session's lock and wake the first.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,6 +15,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::connect_string::ServerAddress;
 use super::event::State;
+use super::servers::{Servers, random};
 use super::session::Session;
 
 const WAKE: Token = Token(0);
@@ -25,9 +24,6 @@ const SOCKET: Token = Token(1);
 /// Bytes read from the socket at once.
 const READ_BYTES: usize = 64 * 1024;
 
-/// Milliseconds to wait before a server is tried again after all others.
-const ROUND_PAUSE_MS: u64 = 1000;
-
 /// Milliseconds over which clients spread their reconnects, so that they do not all come at once.
 const RECONNECT_SPREAD_MS: u64 = 1000;
 
@@ -35,9 +31,6 @@ const RECONNECT_SPREAD_MS: u64 = 1000;
 /// and at most, after doubling each time.
 const RW_SEARCH_MS_MIN: u64 = 100;
 const RW_SEARCH_MS_MAX: u64 = 60_000;
-
-/// How long a server may take to say whether it can write.
-const RW_ANSWER: Duration = Duration::from_secs(1);
 
 /// What the threads of a client share.
 pub struct Shared {
@@ -161,83 +154,10 @@ fn deliver_events(shared: &Shared) {
     }
 }
 
-/// The servers in random order, and where the client stands among them.
-struct Servers {
-    list: Vec<ServerAddress>,
-    next: usize,
-    /// Index of the server that was connected last, or 0 once one was tried: past it, all have
-    /// been tried.
-    last: Option<usize>,
-}
-
-impl Servers {
-    fn new(mut list: Vec<ServerAddress>) -> Servers {
-        for at in (1..list.len()).rev() {
-            list.swap(at, (random() % (at as u64 + 1)) as usize);
-        }
-        Servers {
-            list,
-            next: 0,
-            last: None,
-        }
-    }
-
-    /// The server to try, and the milliseconds to wait before.
-    fn take(&mut self) -> (ServerAddress, u64) {
-        let at = self.next;
-        self.next = (at + 1) % self.list.len();
-        let pause_ms = if self.last == Some(at) {
-            ROUND_PAUSE_MS
-        } else {
-            0
-        };
-        self.last.get_or_insert(0);
-        (self.list[at].clone(), pause_ms)
-    }
-
-    fn connected(&mut self) {
-        let at = (self.next + self.list.len() - 1) % self.list.len();
-        self.last = Some(at);
-    }
-
-    /// The server that comes next, if it can write; else it is passed over.
-    fn next_can_write(&mut self) -> bool {
-        let can_write = can_write(&self.list[self.next]);
-        if !can_write {
-            self.next = (self.next + 1) % self.list.len();
-        }
-        can_write
-    }
-}
-
-/// Asks a server whether it can write, by the four-letter word `isro`. One that does not say so
-/// cannot.
-fn can_write(server: &ServerAddress) -> bool {
-    let ask = |address: &SocketAddr| -> io::Result<String> {
-        let mut stream = std::net::TcpStream::connect_timeout(address, RW_ANSWER)?;
-        stream.set_read_timeout(Some(RW_ANSWER))?;
-        stream.write_all(b"isro")?;
-        let mut answer = [0; 2];
-        stream.read_exact(&mut answer)?;
-        Ok(String::from_utf8_lossy(&answer).into_owned())
-    };
-    let Ok(addresses) = (server.host.as_str(), server.port).to_socket_addrs() else {
-        return false;
-    };
-    addresses
-        .into_iter()
-        .any(|address| ask(&address).is_ok_and(|answer| answer == "rw"))
-}
-
 /// When a client of a read-only server looks for another.
 struct RwSearch {
     due_ms: u64,
     interval_ms: u64,
-}
-
-/// A random number, from the seed that the standard library's hash tables get.
-fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
 }
 
 enum Link {
