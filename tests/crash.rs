@@ -4,6 +4,8 @@
 //!
 //! `ZKORE_CRASH_ROUNDS` sets the number of rounds, `ZKORE_CRASH_SEED` the seed.
 
+#![allow(clippy::disallowed_methods, reason = "real servers take real time")]
+
 mod support;
 
 use std::collections::HashMap;

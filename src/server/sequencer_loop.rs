@@ -183,7 +183,12 @@ impl SequencerLoop {
             }
         }
         let durable = self.parts.wal.durable_zxid();
-        self.parts.sequencer.durable(durable);
+        let before = self.parts.sequencer.published_zxid();
+        if durable > before {
+            let transactions = u64::from(durable.counter().wrapping_sub(before.counter()));
+            self.parts.metrics.batch_size.record(transactions);
+            self.parts.sequencer.durable(durable);
+        }
         Ok(())
     }
 
@@ -235,22 +240,33 @@ impl SequencerLoop {
 
     fn take_messages(&mut self) -> bool {
         let now = self.now();
-        let mut any = false;
+        let start_us = self.parts.clock.now_us();
+        let taken = self.take_bursts(now);
+        let elapsed_us = self.parts.clock.now_us() - start_us;
+        // One look at the clock a burst: the metric is the average over it.
+        if let Some(each_us) = elapsed_us.checked_div(taken) {
+            self.parts.metrics.prep_time_us.record(each_us);
+        }
+        taken > 0
+    }
+
+    fn take_bursts(&mut self, now: Now) -> u64 {
+        let mut taken = 0;
         for at in 0..self.parts.inboxes.len() {
             for _ in 0..MESSAGES_BURST {
                 if !Self::is_open(&self.parts) {
-                    return any;
+                    return taken;
                 }
                 let Some(message) = self.parts.inboxes[at].try_receive() else {
                     break;
                 };
-                any = true;
+                taken += 1;
                 self.parts
                     .sequencer
                     .handle(message, now, &mut LogOf(&mut self.parts.wal));
             }
         }
-        any
+        taken
     }
 
     fn tick(&mut self) {

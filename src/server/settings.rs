@@ -60,7 +60,7 @@ pub fn shard(config: &Config) -> ShardConfig {
         max_client_cnxns: config.max_client_cnxns,
         max_cnxns: config.max_cnxns,
         global_outstanding_limit: config.global_outstanding_limit,
-        sessionless_timeout_ms: config.sessionless_timeout_ms as u64,
+        sessionless_timeout_ms: config.sessionless_timeout_ms,
         auth: auth(config),
         four_letter_whitelist: config.four_letter_whitelist.clone(),
         read_only_mode: config.read_only_mode,

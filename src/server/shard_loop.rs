@@ -65,8 +65,10 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Messages taken from the inbox before sockets have their turn.
 const INBOX_BURST: usize = 64;
 
-/// How long sockets have their turn before a report of who was heard from.
+/// How long sockets have their turn before a report of who was heard from, and how often that is
+/// repeated at most while they bring something in.
 const HEARD_SETTLE: Duration = Duration::from_millis(5);
+const HEARD_SETTLE_ROUNDS: u32 = 20;
 
 /// How long connections may take to close when the server stops.
 const STOP_PATIENCE: Duration = Duration::from_millis(500);
@@ -95,6 +97,8 @@ struct ShardLoop {
     ring_retry_armed: Cell<bool>,
     /// For connections that are not taken.
     refusal_log: RefCell<LogLimit>,
+    /// Set whenever a socket brings something in.
+    has_received: Cell<bool>,
     stopping: Cell<bool>,
 }
 
@@ -122,6 +126,7 @@ pub async fn run(parts: ShardParts) -> io::Result<()> {
         dirty: RefCell::default(),
         ring_retry_armed: Cell::new(false),
         refusal_log: RefCell::default(),
+        has_received: Cell::new(false),
         stopping: Cell::new(false),
     });
     executor::spawn_local(Rc::clone(&this).accept_all(listener.bind()));
@@ -231,6 +236,7 @@ impl ShardLoop {
         if bytes.is_empty() {
             return;
         }
+        self.has_received.set(true);
         let now = self.now();
         // A bug in serving one connection must not take the shard's other connections with it.
         let served = catch_unwind(AssertUnwindSafe(|| {
@@ -370,13 +376,19 @@ impl ShardLoop {
         }
     }
 
-    /// Tells the sequencer whom we heard from. The pause lets every socket that held something at
-    /// the time of the report have its turn, so that a server that was stopped for a while does
-    /// not take its clients for dead.
+    /// Tells the sequencer whom we heard from. Before that, every socket that held something at the
+    /// time of the report has its turn: pauses follow one another until one brings nothing in, so
+    /// that a server that was stopped for a while does not take its clients for dead.
     async fn report_heard(self: Rc<Self>, interval: Duration) {
         while !self.stopping.get() {
             let as_of_ms = self.clock.now_ms();
-            executor::sleep(HEARD_SETTLE).await;
+            for _ in 0..HEARD_SETTLE_ROUNDS {
+                self.has_received.set(false);
+                executor::sleep(HEARD_SETTLE).await;
+                if !self.has_received.get() {
+                    break;
+                }
+            }
             self.shard.borrow_mut().heard(as_of_ms);
             self.flush();
             executor::sleep(interval).await;

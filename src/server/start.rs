@@ -186,7 +186,10 @@ impl Running {
             clock,
             bell: &bell,
         };
-        let (shards, rings) = maker.start_all(&sequencer, listeners, inboxes, ending)?;
+        let StartedShards {
+            threads: shards,
+            rings,
+        } = maker.start_all(&sequencer, listeners, inboxes, ending)?;
         let parts = SequencerParts {
             sequencer,
             wal: recovered.wal,
@@ -268,15 +271,21 @@ struct ShardMaker<'a> {
     bell: &'a RingBell,
 }
 
+/// The threads of the shards, and the rings that they fill.
+struct StartedShards {
+    threads: Vec<JoinHandle<()>>,
+    rings: Vec<RingReceiver<ToSequencer>>,
+}
+
 impl ShardMaker<'_> {
-    /// Starts one shard for each socket; returns their threads and the rings that they fill.
+    /// Starts one shard for each socket.
     fn start_all(
         &self,
         sequencer: &Sequencer,
         listeners: Vec<net::UnboundListener>,
         inboxes: Vec<UnboundReceiver<ToShard>>,
         ending: &Ending,
-    ) -> Result<(Vec<JoinHandle<()>>, Vec<RingReceiver<ToSequencer>>), ServerError> {
+    ) -> Result<StartedShards, ServerError> {
         let shard_config = Arc::new(settings::shard(self.config));
         let cpus = cpu::allowed();
         let mut threads = Vec::new();
@@ -304,7 +313,7 @@ impl ShardMaker<'_> {
             };
             threads.push(start_shard(parts, cpus[number % cpus.len()], ending)?);
         }
-        Ok((threads, rings))
+        Ok(StartedShards { threads, rings })
     }
 }
 

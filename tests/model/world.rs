@@ -7,9 +7,7 @@ use zkore::exchange::{ConnId, Origin, ShardId};
 use zkore::jute::data::{Acl, Stat};
 use zkore::jute::proto::SetWatches2;
 use zkore::jute::txn::{Txn, TxnDigest, TxnHeader, decode_txn, encode_txn};
-use zkore::prep::{
-    PrepConfig, Prepared, Preparer, ReapConfig, RequestView, close_session, create_session,
-};
+use zkore::prep::{PrepConfig, Prepared, Preparer, ReapConfig, RequestView, create_session};
 use zkore::session::{SessionConfig, SessionTable, session_password};
 use zkore::tree::{Applied, NodeRef, Outcome, Tree, TreeConfig, View};
 use zkore::types::{ErrorCode, SessionId, Zxid, perms};
@@ -85,6 +83,7 @@ impl World {
                 extended_types: rules.extended_types,
                 enforce_quota: rules.enforce_quota,
                 reconfig_enabled: false,
+                close_session_without_paths: false,
             }),
             auth,
             view: tree.view(Zxid::ZERO),
@@ -186,7 +185,7 @@ impl World {
             self.actors[actor].client.state = Err(ErrorCode::UnknownSession);
             let client = self.actors[actor].client.clone();
             self.model.ask(&client, &Request::CloseSession);
-            let txn = close_session(&self.tree, session);
+            let txn = self.preparer.close_session(&self.tree, session);
             self.apply(session, &txn);
             self.sessions.remove(session);
         }

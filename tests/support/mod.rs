@@ -2,6 +2,7 @@
 //! every frame.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(clippy::disallowed_methods, reason = "real servers take real time")]
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
