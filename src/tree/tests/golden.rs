@@ -124,6 +124,7 @@ type Step = (i64, Txn<'static>, (i32, u64, i64, u64, u64));
 const LIMITS: &str = "/zookeeper/quota/a/zookeeper_limits";
 const USAGE: &str = "/zookeeper/quota/a/zookeeper_stats";
 
+#[rustfmt::skip]
 fn steps() -> Vec<Step> {
     let session = Txn::CreateSession(CreateSessionTxn { timeout_ms: 4000 });
     let read_only = Acl {
@@ -138,73 +139,25 @@ fn steps() -> Vec<Step> {
         (1, session, (0, 0x51c6d660, 44, 5, 0)),
         (1, create("/a", b"12"), (0, 0xb492a1ec, 48, 6, 0)),
         (1, create2_null("/a/\u{e9}", 5), (0, 0x197935915, 52, 7, 0)),
-        (
-            1,
-            create_with("/a/e", b"eph", true, 3),
-            (0, 0x1f4e9f857, 59, 8, 1),
-        ),
-        (
-            7,
-            create_with("/a/f", b"", true, -1),
-            (0, 0x1ffa4aef4, 63, 9, 2),
-        ),
+        (1, create_with("/a/e", b"eph", true, 3), (0, 0x1f4e9f857, 59, 8, 1)),
+        (7, create_with("/a/f", b"", true, -1), (0, 0x1ffa4aef4, 63, 9, 2)),
         (1, container("/c", b"c"), (0, 0x2d805638f, 66, 10, 2)),
         (1, ttl("/ttl", b"t", 5000), (0, 0x32ffe52fb, 71, 11, 2)),
-        (
-            1,
-            create("/zookeeper/quota/a", b""),
-            (0, 0x32ffe52fb, 89, 12, 2),
-        ),
-        (
-            1,
-            create(LIMITS, b"count=5,bytes=100"),
-            (0, 0x32ffe52fb, 141, 13, 2),
-        ),
-        (
-            1,
-            create(USAGE, b"count=0,bytes=0"),
-            (0, 0x32ffe52fb, 190, 14, 2),
-        ),
-        (
-            1,
-            set_data("/a", b"longer data", 1),
-            (0, 0x3045a9db1, 199, 14, 2),
-        ),
-        (
-            1,
-            set_acl("/a", vec![read_only], 1),
-            (0, 0x314df9170, 199, 14, 2),
-        ),
-        (
-            1,
-            create_with("/a/e", b"again", false, 20),
-            (-110, 0x30ddbf855, 199, 14, 2),
-        ),
+        (1, create("/zookeeper/quota/a", b""), (0, 0x32ffe52fb, 89, 12, 2)),
+        (1, create(LIMITS, b"count=5,bytes=100"), (0, 0x32ffe52fb, 141, 13, 2)),
+        (1, create(USAGE, b"count=0,bytes=0"), (0, 0x32ffe52fb, 190, 14, 2)),
+        (1, set_data("/a", b"longer data", 1), (0, 0x3045a9db1, 199, 14, 2)),
+        (1, set_acl("/a", vec![read_only], 1), (0, 0x314df9170, 199, 14, 2)),
+        (1, create_with("/a/e", b"again", false, 20), (-110, 0x30ddbf855, 199, 14, 2)),
         (1, delete("/a/gone"), (-101, 0x2c77b12f5, 199, 14, 2)),
         (1, delete("/nowhere/gone"), (-101, 0x2c77b12f5, 199, 14, 2)),
-        (
-            1,
-            create("/nowhere/gone", b""),
-            (-101, 0x2c77b12f5, 199, 14, 2),
-        ),
+        (1, create("/nowhere/gone", b""), (-101, 0x2c77b12f5, 199, 14, 2)),
         (1, applied_multi(), (0, 0x22ea391aa, 199, 14, 1)),
         (1, failed_multi(), (-101, 0x22ea391aa, 199, 14, 1)),
         (1, close(None), (0, 0x2abbddadb, 192, 13, 0)),
-        (
-            1,
-            create_with("/c/1", b"", true, -1),
-            (0, 0x36d3a54b9, 196, 14, 1),
-        ),
-        (
-            1,
-            create_with("/c/2", b"", true, -1),
-            (0, 0x3cbf0687a, 200, 15, 2),
-        ),
-        (
-            1,
-            close(Some(vec!["/c/1", "/never"])),
-            (0, 0x2954b0c74, 192, 13, 0),
-        ),
+        (1, create_with("/c/1", b"", true, -1), (0, 0x36d3a54b9, 196, 14, 1)),
+        (1, create_with("/c/2", b"", true, -1), (0, 0x3cbf0687a, 200, 15, 2)),
+        (1, close(Some(vec!["/c/1", "/never"])), (0, 0x2954b0c74, 192, 13, 0)),
         (1, error(-110), (-110, 0x2954b0c74, 192, 13, 0)),
         (1, set_data("/", b"root", 1), (0, 0x2af624680, 196, 13, 0)),
         (1, delete(LIMITS), (0, 0x2af624680, 144, 12, 0)),

@@ -111,6 +111,16 @@ impl Model {
         parent.stat.pzxid = zxid;
         true
     }
+
+    /// Whether there was anything.
+    fn delete_subtree(&mut self, zxid: i64, path: &str) -> bool {
+        let is_below = |node: &&String| path::is_at_or_below(node, path);
+        let below: Vec<_> = self.nodes.keys().rev().filter(is_below).cloned().collect();
+        for node in &below {
+            assert!(self.delete(zxid, node));
+        }
+        !below.is_empty()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -245,21 +255,11 @@ impl World {
             }
             Op::Delete(path) => {
                 let path = path_of(*path);
-                let below = model
-                    .nodes
-                    .keys()
-                    .rev()
-                    .filter(|node| path::is_at_or_below(node, &path));
-                let below: Vec<_> = below.cloned().collect();
-                if below.is_empty()
-                    && let Some(parent) = model.nodes.get_mut(path::parent(&path))
-                {
+                let is_there = model.delete_subtree(zxid, &path);
+                if !is_there && let Some(parent) = model.nodes.get_mut(path::parent(&path)) {
                     parent.stat.pzxid = zxid;
                 }
-                for node in &below {
-                    assert!(model.delete(zxid, node));
-                }
-                vec![!below.is_empty()]
+                vec![is_there]
             }
             Op::SetData { path, len } => {
                 let node = model.nodes.get_mut(&path_of(*path));
@@ -281,14 +281,7 @@ impl World {
             }
             Op::Close(session) => {
                 for path in model.ephemerals(*session) {
-                    let below = model
-                        .nodes
-                        .keys()
-                        .rev()
-                        .filter(|node| path::is_at_or_below(node, &path));
-                    for node in below.cloned().collect::<Vec<_>>() {
-                        model.delete(zxid, &node);
-                    }
+                    model.delete_subtree(zxid, &path);
                 }
                 vec![true]
             }
