@@ -108,7 +108,7 @@ fn zkcli_output() {
     );
     let reference = std::thread::spawn({
         let address = theirs.address().to_owned();
-        move || shell_words(&address, |args| zkcli(args))
+        move || shell_words(&address, zkcli)
     });
     let answers = shell_words(ours.address(), |args| {
         let mut zkore = Command::new(support::zkore_binary());

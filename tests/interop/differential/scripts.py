@@ -714,8 +714,11 @@ def scripted():
 
 def reaping():
     """Containers and TTL znodes under servers that look for them often."""
-    def wait(ms=2500):
+    def wait(ms=3000):
         return {"kind": "sleep", "ms": ms}
+
+    def remove(path):
+        return {**req("A", "delete", path=path, version=-1), "late": True}
 
     container = lambda p: req("A", "createContainer", **create_args("createContainer", p))
     ttl = lambda p, ms, f=5: req("A", "createTTL", **create_args("createTTL", p, f, ttl=ms))
@@ -723,17 +726,17 @@ def reaping():
         connect("A"), connect("W"), container("~/used"), container("~/never"), container("~/full"),
         create("A", "~/used/c"), create("A", "~/full/c"),
         req("W", "exists", path="~/used", watch=True), req("W", "addWatch", path="~/full", mode=1),
-        req("A", "delete", path="~/used/c", version=-1), wait(), *read("A", "~/used"),
+        remove("~/used/c"), wait(), *read("A", "~/used"),
         *read("A", "~/never"), *read("A", "~/full"), *read("A", "~"),
-        req("A", "delete", path="~/full/c", version=-1), wait(), *read("A", "~")]
+        remove("~/full/c"), wait(), *read("A", "~")]
     # One znode at a time: in which order a server removes several is its own affair.
     yield "reaping: TTL", [
-        connect("A"), connect("W"), ttl("~/short", 300), ttl("~/long", 3600000),
+        connect("A"), connect("W"), ttl("~/short", 1000), ttl("~/long", 3600000),
         req("W", "getChildren", path="~", watch=True), req("W", "addWatch", path="~/short", mode=0),
         wait(), *read("A", "~"), *read("A", "~/short"), *read("A", "~/long")]
     yield "reaping: TTL of a parent", [
-        connect("A"), ttl("~/parent", 300), create("A", "~/parent/c"), wait(),
-        *read("A", "~/parent"), req("A", "delete", path="~/parent/c", version=-1), wait(),
+        connect("A"), ttl("~/parent", 1000), create("A", "~/parent/c"), wait(),
+        *read("A", "~/parent"), remove("~/parent/c"), wait(),
         *read("A", "~")]
     yield "reaping: TTL of a sequential znode that is written again", [
         connect("A"), ttl("~/seq-", 1500, 6), wait(1000),
