@@ -65,6 +65,15 @@ pub enum ServerError {
         /// The folder.
         folder: PathBuf,
     },
+    /// Snapshots were set aside as damaged, and there is nothing else to begin from.
+    #[error(
+        "every snapshot in {folder} is damaged (set aside as .bad) and there is no log; starting \
+         with an empty tree would hide that. Restore one, or move the .bad files away to begin anew"
+    )]
+    OnlyDamaged {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// There is no data and `db.autocreate` forbids to begin with none.
     #[error(
         "{folder} holds no data and db.autocreate is off; make an empty file named initialize in \
@@ -115,7 +124,9 @@ impl ServerError {
             | ServerError::Locked { .. }
             | ServerError::ForeignData { .. }
             | ServerError::NoFolder { .. }
-            | ServerError::NoData { .. } => 3,
+            | ServerError::NoData { .. }
+            | ServerError::Snapshot(SnapshotError::Disk(_))
+            | ServerError::Log(WalError::Disk(_)) => 3,
             _ => 1,
         }
     }

@@ -66,6 +66,7 @@ pub fn recover(config: &Config, disk: &dyn Disk) -> Result<RecoveredServer, Serv
     let loaded = snapshot::load(disk, &snapshot_dir, tree_config.clone())?;
     let is_new = loaded.snapshot.is_none() && !has_log(disk, &log_dir)?;
     if is_new {
+        refuse_only_damaged(disk, &snapshot_dir)?;
         allow_beginning(config, disk, &snapshot_dir)?;
     }
     let (mut tree, sessions) = match loaded.snapshot {
@@ -183,11 +184,23 @@ fn lock(disk: &dyn Disk, folder: &Path) -> Result<DiskLock, ServerError> {
     })
 }
 
+/// Whether a server ever ran here: it makes a segment ahead before anything is written to it.
 fn has_log(disk: &dyn Disk, log_dir: &Path) -> Result<bool, ServerError> {
     Ok(disk
         .list(log_dir)?
         .iter()
-        .any(|name| name.starts_with("log.")))
+        .any(|name| name.starts_with("log.") || name.starts_with("segment.")))
+}
+
+/// Snapshots set aside, now or at an earlier start, with nothing beside them are no new beginning.
+fn refuse_only_damaged(disk: &dyn Disk, folder: &Path) -> Result<(), ServerError> {
+    let is_damaged = |name: &String| name.starts_with("snapshot.") && name.ends_with(".bad");
+    if disk.list(folder)?.iter().any(is_damaged) {
+        return Err(ServerError::OnlyDamaged {
+            folder: folder.to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// Whether a server without data may begin with an empty tree. Not beside data of Apache's, which

@@ -38,6 +38,7 @@ pub struct Server {
 
 /// How to start a server.
 pub struct ServerSpec {
+    program: PathBuf,
     folder: PathBuf,
     port: u16,
     lines: Vec<String>,
@@ -47,6 +48,7 @@ impl ServerSpec {
     /// A server whose files are below `folder`, on a free port, with a short tick.
     pub fn new(folder: &Path) -> ServerSpec {
         ServerSpec {
+            program: env!("CARGO_BIN_EXE_zkore").into(),
             folder: folder.to_owned(),
             port: free_port(),
             lines: vec!["tickTime=100".into()],
@@ -56,6 +58,12 @@ impl ServerSpec {
     /// Adds a line to its zoo.cfg.
     pub fn with(mut self, line: &str) -> ServerSpec {
         self.lines.push(line.to_owned());
+        self
+    }
+
+    /// Runs this file instead of the binary that was built.
+    pub fn with_program(mut self, program: &Path) -> ServerSpec {
+        self.program = program.to_owned();
         self
     }
 
@@ -107,7 +115,7 @@ impl ServerSpec {
             .append(true)
             .open(&log)
             .expect("writable");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_zkore"));
+        let mut command = Command::new(&self.program);
         command
             .arg("server")
             .arg(&config)
