@@ -18,8 +18,12 @@ use std::time::Duration;
 
 use support::{Kind, Server};
 
-/// Containers and TTL znodes stay until a plan deletes them.
-const NO_REAPING: &[(&str, &str)] = &[("znode.container.checkIntervalMs", "3600000")];
+/// Containers and TTL znodes stay until a plan deletes them. One shard: as with Apache, what one
+/// session has written every other one sees at once.
+const NO_REAPING: &[(&str, &str)] = &[
+    ("znode.container.checkIntervalMs", "3600000"),
+    ("zkore.shards", "1"),
+];
 
 /// The random plans of three sessions.
 #[test]
@@ -28,6 +32,20 @@ fn random_plans() {
     let first = std::env::var("ZKORE_DIFFERENTIAL_FIRST").unwrap_or_else(|_| "1".into());
     let args = ["--suite", "random", "--seeds", &seeds, "--first", &first];
     compare("random plans", NO_REAPING, &args);
+}
+
+/// Random plans against a server with several shards, whose sessions sync after each step: only
+/// then need they see what others wrote.
+#[test]
+fn random_plans_on_three_shards() {
+    let settings = [
+        ("znode.container.checkIntervalMs", "3600000"),
+        ("zkore.shards", "3"),
+    ];
+    let args = [
+        "--suite", "random", "--settle", "sync", "--first", "5001", "--seeds", "60",
+    ];
+    compare("random plans on three shards", &settings, &args);
 }
 
 /// The scripted cases: connecting, errors and their order, permissions, watches, multis, quotas,
@@ -40,7 +58,10 @@ fn scripted_plans() {
 /// Containers and TTL znodes that the server removes by itself.
 #[test]
 fn reaping() {
-    let often = [("znode.container.checkIntervalMs", "300")];
+    let often = [
+        ("znode.container.checkIntervalMs", "300"),
+        ("zkore.shards", "1"),
+    ];
     compare("reaping", &often, &["--suite", "reaping"]);
 }
 

@@ -17,6 +17,7 @@ import scripts
 import words
 
 ROOTS = itertools.count(1)
+SETTLE_OP = ["ping"]
 
 
 def both(left, right, steps):
@@ -27,7 +28,7 @@ def both(left, right, steps):
 
     def one(side, address):
         try:
-            traces[side] = runner.record(address, root, steps)
+            traces[side] = runner.record(address, root, steps, SETTLE_OP[0])
         except Exception as e:
             errors[side] = e
 
@@ -135,7 +136,10 @@ def main():
     p.add_argument("--revive-s", type=float, default=0.0,
                    help="after a server died, wait for somebody to start it again")
     p.add_argument("--limit", type=int, default=10, help="stop after so many mismatches")
+    p.add_argument("--settle", default="ping", choices=["ping", "sync"],
+                   help="what brings a connection to rest after a step")
     args = p.parse_args()
+    SETTLE_OP[0] = args.settle
 
     if args.suite == "words":
         sys.exit(words.compare(args.left, args.right))

@@ -6,14 +6,14 @@ zxid in the answer to the step so labelled. The record of a run is a list with o
 for each session what arrived on its connection, in order.
 
 After each step every open connection is brought to rest by a ping: its answer comes behind all
-that the step set off, so that an event belongs to the step that caused it.
+that the step set off, so that an event belongs to the step that caused it. Where a server serves
+from several views of the tree this takes a sync instead.
 """
 
 import itertools
 import time
 
-from jute import (OP_NAMES, XID_NOTIFICATION, XID_PING, DecodeError, In, decode_connect,
-                  decode_reply)
+from jute import (OP_NAMES, XID_NOTIFICATION, DecodeError, In, decode_connect, decode_reply)
 from session import Closed, Link, Session, Silent
 
 OPEN = [[31, "world", "anyone"]]
@@ -27,9 +27,10 @@ CONNECT_REPLY_SIZES = (36, 37)
 class Run:
     """One plan on one server."""
 
-    def __init__(self, address, root):
+    def __init__(self, address, root, settle_op):
         self.address = address
         self.root = root
+        self.settle_op = settle_op
         self.sessions = {}
         self.zxids = {}
         self.sids = {}
@@ -208,6 +209,8 @@ class Run:
         if not waiting:
             return "unasked", {"xid": xid, "zxid": zxid, "err": err}
         op = waiting.pop(0)
+        if op == "barrier":
+            return "reply", {"op": op}
         name = op if isinstance(op, str) else OP_NAMES.get(op[1], op[1])
         return "reply", {"op": name, "zxid": zxid, "err": err, "record": decode_reply(name, r)}
 
@@ -224,20 +227,22 @@ class Run:
         self.barrier([s for s in self.sessions.values() if s.link], items, {})
 
     def barrier(self, sessions, items, ops):
-        """Pings on each connection, then reads each up to its ping's answer."""
-        pinged = {}
+        """Sends the settling request on each connection, then reads each up to its answer."""
+        settling = {}
         for s in sessions:
-            pinged[s.name] = {**ops}
-            pinged[s.name].setdefault(XID_PING, []).append("barrier")
+            xid, frame = s.request_frame(self.settle_op, {"path": "/"})
+            settling[s.name] = {**ops}
+            settling[s.name].setdefault(xid, []).append("barrier")
             try:
-                s.link.send(s.request_frame("ping", {})[1])
+                s.link.send(frame)
             except Closed:
                 pass
         for s in sessions:
             log = items.setdefault(s.name, [])
-            waiting = pinged[s.name]
+            waiting = settling[s.name]
             try:
-                self.receive(s, waiting, log, lambda: "barrier" not in waiting[XID_PING])
+                self.receive(s, waiting, log, lambda: "barrier" not in itertools.chain(
+                    *waiting.values()))
                 log[:] = [i for i in log if i[0] != "reply" or i[1]["op"] != "barrier"]
             except Closed:
                 log.append(("eof",))
@@ -427,12 +432,12 @@ class Admin:
                     self.remove(f"{parent}/{child}")
 
 
-def record(address, root, steps):
+def record(address, root, steps, settle_op="ping"):
     """Runs `steps` under a fresh `root` and returns the normalised trace."""
     admin = Admin(address)
     admin.make_root(root)
     admin.close()
-    run = Run(address, root)
+    run = Run(address, root, settle_op)
     try:
         run.run(steps)
     finally:
