@@ -14,9 +14,18 @@ use super::cpu;
 /// (8 MiB) is enough for several shards.
 const IO_MEMORY_BYTES: usize = 1 << 20;
 
-/// How long a task may run before others are looked at. glommio's default of 100 ms would delay
-/// messages from other threads by as much.
-const PREEMPT_TIMER: Duration = Duration::from_millis(1);
+/// glommio's preemption timer, set so long that it never fires.
+///
+/// When it fires between being armed and the first look at it, as it does to a thread that the
+/// kernel puts aside for that long, glommio 0.9.0 takes "preempted before anything ran" for
+/// "nothing to run" and sleeps with runnable tasks, for good (fixed after 0.9.0 in its
+/// repository: "do not park the executor while a task queue is still runnable"). Without the timer
+/// sockets are looked at whenever no task is runnable, so a task that might stay runnable must
+/// [`breathe`].
+const PREEMPT_TIMER: Duration = Duration::from_secs(3600);
+
+/// How long [`breathe`] lasts at least: long enough not to be over before it begins.
+const BREATH: Duration = Duration::from_micros(20);
 
 /// How an executor is set up.
 #[derive(Clone, Debug)]
@@ -64,9 +73,10 @@ pub async fn sleep(duration: Duration) {
     glommio::timer::sleep(duration).await;
 }
 
-/// Lets the other tasks and the ring of this executor have a turn.
-pub async fn yield_now() {
-    futures_lite::future::yield_now().await;
+/// Lets the other tasks, and the sockets, have a turn. To be awaited by a task that has gone on for
+/// long without having to wait for anything.
+pub async fn breathe() {
+    sleep(BREATH).await;
 }
 
 /// Wakes one task of the same executor; a wake that nobody waits for yet is kept.

@@ -107,6 +107,15 @@ impl Listener {
     }
 }
 
+/// What a read brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Bytes; 0 when the peer has closed.
+    pub bytes: usize,
+    /// Whether the task had to wait for them, so that others had a turn.
+    pub waited: bool,
+}
+
 /// A connection. One task reads while others write: no borrow is held while a task waits.
 pub struct Connection {
     stream: RefCell<TcpStream>,
@@ -126,19 +135,23 @@ impl Connection {
         &self,
         buffer: &RefCell<Vec<u8>>,
         take: impl FnOnce(&[u8]),
-    ) -> io::Result<usize> {
+    ) -> io::Result<Received> {
         let mut take = Some(take);
+        let mut waited = false;
         poll_fn(move |context| {
             let mut buffer = buffer.borrow_mut();
             let mut stream = self.stream.borrow_mut();
             match Pin::new(&mut *stream).poll_read(context, &mut buffer) {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(Ok(count)) => {
+                Poll::Pending => {
+                    waited = true;
+                    Poll::Pending
+                }
+                Poll::Ready(Ok(bytes)) => {
                     drop(stream);
                     if let Some(take) = take.take() {
-                        take(&buffer[..count]);
+                        take(&buffer[..bytes]);
                     }
-                    Poll::Ready(Ok(count))
+                    Poll::Ready(Ok(Received { bytes, waited }))
                 }
                 Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             }

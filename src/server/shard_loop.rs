@@ -70,6 +70,9 @@ const INBOX_BURST: usize = 64;
 const HEARD_SETTLE: Duration = Duration::from_millis(5);
 const HEARD_SETTLE_ROUNDS: u32 = 20;
 
+/// Reads of a connection that always has more before the others have their turn.
+const READS_BURST: u32 = 16;
+
 /// How long connections may take to close when the server stops.
 const STOP_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -134,16 +137,20 @@ pub async fn run(parts: ShardParts) -> io::Result<()> {
     executor::spawn_local(Rc::clone(&this).report_heard(heard_interval));
     while !this.stopping.get() {
         let mut message = Some(inbox.receive().await?);
-        for _ in 0..INBOX_BURST {
-            let Some(next) = message else { break };
+        let mut taken = 0;
+        while let Some(next) = message {
             this.take(next);
-            message = inbox.try_receive();
-        }
-        if let Some(left) = message {
-            this.take(left);
+            taken += 1;
+            message = if taken < INBOX_BURST {
+                inbox.try_receive()
+            } else {
+                None
+            };
         }
         this.flush();
-        executor::yield_now().await;
+        if taken == INBOX_BURST {
+            executor::breathe().await;
+        }
     }
     this.stop().await;
     Ok(())
@@ -211,6 +218,7 @@ impl ShardLoop {
 
     /// Reads one connection to its end.
     async fn serve(self: Rc<Self>, conn: ConnId, client: Rc<Client>) {
+        let mut reads_without_wait = 0;
         while !client.closing.get() {
             if !self.shard.borrow().status(conn).wants_read {
                 client.resume.raised().await;
@@ -221,9 +229,19 @@ impl ShardLoop {
                 .read(&self.read_buffer, |bytes| self.receive(conn, bytes))
                 .await;
             match read {
-                Ok(count) if count > 0 => {}
+                Ok(received) if received.bytes > 0 => {
+                    reads_without_wait = if received.waited {
+                        0
+                    } else {
+                        reads_without_wait + 1
+                    };
+                }
                 Ok(_) => self.input_ended(conn, &client).await,
                 Err(_) => break,
+            }
+            if reads_without_wait == READS_BURST {
+                reads_without_wait = 0;
+                executor::breathe().await;
             }
         }
         client.socket.shut();
