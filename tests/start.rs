@@ -350,7 +350,7 @@ fn limits_of_connections_and_sessions_hold_as_configured() {
         RawClient::connect(server.address, 6000).is_err(),
         "the fourth"
     );
-    assert_eq!(keepalive_timers(server.address.port()), 3);
+    assert!(keepalive_timers(server.address.port()) >= 3);
     drop(clients);
     assert!(server.stop());
 }

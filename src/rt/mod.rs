@@ -12,5 +12,6 @@ pub mod machine;
 pub mod mailbox;
 pub mod net;
 pub mod probe;
+pub mod pulse;
 pub mod ring;
 pub mod signal;

@@ -14,6 +14,7 @@ use crate::rt::clock::{self, Monotonic};
 use crate::rt::executor::{self, Notify};
 use crate::rt::mailbox::{Sender, UnboundReceiver};
 use crate::rt::net::{Connection, Listener, UnboundListener};
+use crate::rt::pulse::Pulse;
 use crate::shard::{Close, LogLimit, Now, Shard};
 
 use super::gather::{Gather, Gatherers};
@@ -46,6 +47,8 @@ pub struct ShardParts {
     pub gatherers: Gatherers,
     /// The server's clock.
     pub clock: Monotonic,
+    /// Shows that the shard lives.
+    pub pulse: Arc<Pulse>,
     /// How often the sequencer is told who was heard from.
     pub heard_interval: Duration,
 }
@@ -95,6 +98,7 @@ struct ShardLoop {
     to_sequencer: Sender<ToSequencer>,
     gatherers: Gatherers,
     clock: Monotonic,
+    pulse: Arc<Pulse>,
     read_buffer: RefCell<Vec<u8>>,
     dirty: RefCell<Vec<ConnId>>,
     ring_retry_armed: Cell<bool>,
@@ -115,6 +119,7 @@ pub async fn run(parts: ShardParts) -> io::Result<()> {
         to_sequencer,
         gatherers,
         clock,
+        pulse,
         heard_interval,
     } = parts;
     let inbox = inbox.bind();
@@ -125,6 +130,7 @@ pub async fn run(parts: ShardParts) -> io::Result<()> {
         to_sequencer,
         gatherers,
         clock,
+        pulse,
         read_buffer: RefCell::new(vec![0; READ_BUFFER_BYTES]),
         dirty: RefCell::default(),
         ring_retry_armed: Cell::new(false),
@@ -152,7 +158,8 @@ pub async fn run(parts: ShardParts) -> io::Result<()> {
             executor::breathe().await;
         }
     }
-    this.stop().await;
+    Rc::clone(&this).stop().await;
+    this.pulse.end();
     Ok(())
 }
 
@@ -388,6 +395,7 @@ impl ShardLoop {
 
     async fn tick(self: Rc<Self>) {
         while !self.stopping.get() {
+            self.pulse.beat();
             executor::sleep(TICK).await;
             self.shard.borrow_mut().tick(self.now());
             self.flush();

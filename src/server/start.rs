@@ -13,6 +13,7 @@ use crate::rt::clock::{self, Monotonic};
 use crate::rt::disk::StdDisk;
 use crate::rt::executor::{self, ExecutorConfig};
 use crate::rt::mailbox::{self, RingBell, RingReceiver, Sender, UnboundReceiver};
+use crate::rt::pulse::{self, Pulse};
 use crate::rt::{cpu, net, probe, signal};
 use crate::sequencer::{Now, Sequencer, SnapshotPolicy};
 use crate::session::SessionTable;
@@ -288,6 +289,8 @@ impl ShardMaker<'_> {
     ) -> Result<StartedShards, ServerError> {
         let shard_config = Arc::new(settings::shard(self.config));
         let cpus = cpu::allowed();
+        let pulses: Vec<Arc<Pulse>> = inboxes.iter().map(|_| Arc::default()).collect();
+        pulse::watch(pulses.clone()).map_err(ServerError::Thread)?;
         let mut threads = Vec::new();
         let mut rings = Vec::new();
         for (number, (listener, inbox)) in listeners.into_iter().zip(inboxes).enumerate() {
@@ -309,6 +312,7 @@ impl ShardMaker<'_> {
                 to_sequencer: ring,
                 gatherers: self.gatherers.clone(),
                 clock: self.clock,
+                pulse: Arc::clone(&pulses[number]),
                 heard_interval: Duration::from_millis(settings::heard_interval_ms(self.config)),
             };
             threads.push(start_shard(parts, cpus[number % cpus.len()], ending)?);
