@@ -10,7 +10,7 @@ use std::io;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -42,6 +42,16 @@ fn refused(config: &Path, code: i32, prepare: impl FnOnce(&mut Command)) -> Stri
     assert_eq!(output.status.code(), Some(code), "{text}");
     assert!(!text.contains("panic"), "{text}");
     text.lines().last().unwrap_or_default().to_string()
+}
+
+/// A copy of the program where everybody may read it. Another process makes it: a file that this
+/// one has open for writing would be inherited by a child of another test, and be too busy to run.
+fn copy_of_program(folder: &Path) -> PathBuf {
+    let copy = folder.join("zkore");
+    let mut cp = Command::new("cp");
+    let status = cp.arg(env!("CARGO_BIN_EXE_zkore")).arg(&copy).status();
+    assert!(status.expect("cp exists").success(), "room for a copy");
+    copy
 }
 
 fn is_root() -> bool {
@@ -146,8 +156,7 @@ fn a_folder_without_permission_ends_the_start() {
     let permissions = fs::Permissions::from_mode(0o555);
     fs::set_permissions(spec.data_dir(), permissions).expect("it is ours");
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
-    let binary = folder.path().join("zkore");
-    fs::copy(env!("CARGO_BIN_EXE_zkore"), &binary).expect("room for a copy");
+    let binary = copy_of_program(folder.path());
     let mut command = Command::new(&binary);
     command.arg("server").arg(&config).current_dir("/");
     if is_root() {
@@ -294,8 +303,7 @@ fn ping(client: &mut RawClient) {
 fn start_as_nobody(folder: &TempDir, line: &str, memlock: u64) -> Server {
     let spec = spec(folder).with(line);
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).expect("it is ours");
-    let binary = folder.path().join("zkore");
-    fs::copy(env!("CARGO_BIN_EXE_zkore"), &binary).expect("room for a copy");
+    let binary = copy_of_program(folder.path());
     let started = spec.with_program(&binary).try_start_with(|command| {
         command.current_dir("/");
         run_before(command, move || limit(libc::RLIMIT_MEMLOCK, memlock));

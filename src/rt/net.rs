@@ -7,10 +7,13 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use futures_lite::{AsyncRead, AsyncWrite};
 use glommio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::clock;
 
 /// A socket that listens, not yet bound to an executor: it may be sent to its thread.
 pub struct UnboundListener {
@@ -30,7 +33,7 @@ pub fn listen(
     count: usize,
 ) -> io::Result<Vec<UnboundListener>> {
     let probe = socket(address)?;
-    probe.bind(&address.into())?;
+    bind_patiently(&probe, address)?;
     let taken = probe
         .local_addr()?
         .as_socket()
@@ -49,6 +52,22 @@ pub fn listen(
         })
         .collect()
 }
+
+/// The sockets of a server that was killed go a moment after its process: the kernel first has to
+/// take its rings apart. Its successor must not fail for that.
+fn bind_patiently(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    for _ in 0..BIND_RETRIES_MAX {
+        match socket.bind(&address.into()) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => clock::pause(BIND_RETRY),
+            result => return result,
+        }
+    }
+    socket.bind(&address.into())
+}
+
+/// How long to wait before a port that is in use is tried again, and how often.
+const BIND_RETRY: Duration = Duration::from_millis(20);
+const BIND_RETRIES_MAX: u32 = 50;
 
 fn socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(

@@ -1,0 +1,362 @@
+//! Damage to the files of a stopped server, and disks that fill up under a running one.
+
+#![allow(clippy::disallowed_methods, reason = "waits for real servers")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use support::{RawClient, ServerSpec, open_acl};
+use tempfile::TempDir;
+use zkore::jute::op;
+use zkore::jute::proto::{CreateRequest, ExistsRequest};
+
+const OK: i32 = 0;
+const SYSTEM_ERROR: i32 = -1;
+const NO_NODE: i32 = -101;
+const BLOCK: u64 = 4096;
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How many nodes of 1 KiB fill several log segments of 64 KiB.
+const NODES: usize = 200;
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+fn spec(folder: &Path) -> ServerSpec {
+    ServerSpec::new(folder)
+        .with("preAllocSize=64")
+        .with("maxSessionTimeout=60000")
+}
+
+fn connect(spec: &ServerSpec) -> RawClient {
+    RawClient::connect(spec.address(), 60_000).expect("it serves")
+}
+
+fn create(client: &mut RawClient, number: usize) -> i32 {
+    let request = CreateRequest {
+        path: &format!("/n{number}"),
+        data: Some(&[7; 1024]),
+        acl: open_acl(),
+        flags: 0,
+    };
+    let reply = client.call(op::CREATE, &request).expect("it answers");
+    reply.header.err
+}
+
+fn exists(client: &mut RawClient, number: usize) -> i32 {
+    let request = ExistsRequest {
+        path: &format!("/n{number}"),
+        watch: false,
+    };
+    let reply = client.call(op::EXISTS, &request).expect("it answers");
+    reply.header.err
+}
+
+/// Starts a server, creates nodes, and ends it, with SIGKILL or in order.
+fn fill(spec: &ServerSpec, is_killed: bool) {
+    let server = spec.start();
+    let mut client = connect(spec);
+    for number in 0..NODES {
+        assert_eq!(create(&mut client, number), OK);
+    }
+    if is_killed {
+        server.kill();
+    } else {
+        assert!(server.stop());
+    }
+}
+
+/// All that was created is there.
+fn check(spec: &ServerSpec) {
+    let server = spec.start();
+    let mut client = connect(spec);
+    for number in 0..NODES {
+        assert_eq!(exists(&mut client, number), OK, "{number}");
+    }
+    assert_eq!(create(&mut client, NODES), OK, "it can be written");
+    assert!(server.stop());
+}
+
+/// The files with this prefix, oldest first.
+fn files(spec: &ServerSpec, prefix: &str) -> Vec<PathBuf> {
+    let names = fs::read_dir(spec.data_dir().join("zkore-1")).expect("it was made");
+    let mut found: Vec<(u64, PathBuf)> = names
+        .filter_map(|entry| {
+            let path = entry.expect("readable").path();
+            let name = path.file_name()?.to_str()?;
+            let zxid = u64::from_str_radix(name.strip_prefix(prefix)?, 16).ok()?;
+            Some((zxid, path))
+        })
+        .collect();
+    found.sort();
+    found.into_iter().map(|(_, path)| path).collect()
+}
+
+fn flip(path: &Path, offset: u64) {
+    let file = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(path)
+        .expect("it is ours");
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, offset).expect("within it");
+    file.write_all_at(&[byte[0] ^ 4], offset).expect("writable");
+}
+
+/// What a start that must fail prints.
+fn refusal(spec: &ServerSpec) -> String {
+    match spec.try_start() {
+        Ok(_) => panic!("it started"),
+        Err(log) => log,
+    }
+}
+
+#[test]
+fn a_torn_tail_is_cut_off_and_nothing_acknowledged_is_lost() {
+    let folder = folder();
+    let spec = spec(folder.path());
+    fill(&spec, true);
+    let last = files(&spec, "log.").pop().expect("there is a log");
+    let bytes = fs::read(&last).expect("readable");
+    let used = bytes.iter().rposition(|&byte| byte != 0).expect("written");
+    let end = (used as u64 + 1).next_multiple_of(BLOCK);
+    let file = fs::File::options().write(true).open(&last);
+    let file = file.expect("it is ours");
+    file.write_all_at(&[0x5a; 700], end).expect("writable");
+    let server = spec.start();
+    assert!(
+        server.log().contains("cut off the end of the log"),
+        "{}",
+        server.log()
+    );
+    assert!(server.stop());
+    check(&spec);
+}
+
+#[test]
+fn damage_in_the_middle_of_the_log_is_named_and_never_cut_off() {
+    let folder = folder();
+    let spec = spec(folder.path());
+    fill(&spec, false);
+    let log = files(&spec, "log.");
+    assert!(log.len() > 2, "{log:?}");
+    let damaged = &log[1];
+    let offset = 3 * BLOCK + 200;
+    flip(damaged, offset);
+    let text = refusal(&spec);
+    let named = format!("log file {} is damaged at offset ", damaged.display());
+    assert!(text.contains(&named), "{text}");
+    let mut list = Command::new(env!("CARGO_BIN_EXE_zkore"));
+    let listed = list.arg("log").arg(damaged).output().expect("zkore runs");
+    let text = String::from_utf8_lossy(&listed.stdout);
+    assert_eq!(listed.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("create /n") && text.contains("offset "),
+        "{text}"
+    );
+    flip(damaged, offset);
+    check(&spec);
+}
+
+#[test]
+fn a_missing_segment_is_named() {
+    let folder = folder();
+    let spec = spec(folder.path());
+    fill(&spec, false);
+    let log = files(&spec, "log.");
+    let aside = folder.path().join("aside");
+    fs::rename(&log[1], &aside).expect("it is ours");
+    let text = refusal(&spec);
+    let named = format!("log file {} continues after transaction", log[2].display());
+    assert!(
+        text.contains(&named) && text.contains("is missing"),
+        "{text}"
+    );
+    fs::rename(&aside, &log[1]).expect("it is ours");
+    check(&spec);
+}
+
+#[test]
+fn a_damaged_snapshot_is_set_aside_for_the_one_before() {
+    for is_truncated in [false, true] {
+        let folder = folder();
+        let spec = spec(folder.path()).with("snapCount=40");
+        fill(&spec, false);
+        let newest = files(&spec, "snapshot.").pop().expect("several were due");
+        let bytes = fs::read(&newest).expect("readable");
+        if is_truncated {
+            fs::write(&newest, &bytes[..bytes.len() / 2]).expect("writable");
+        } else {
+            flip(&newest, bytes.len() as u64 / 2);
+        }
+        let server = spec.start();
+        assert!(
+            server.log().contains("set a damaged snapshot aside"),
+            "{}",
+            server.log()
+        );
+        assert!(server.stop());
+        let aside = PathBuf::from(format!("{}.bad", newest.display()));
+        assert!(aside.exists());
+        check(&spec);
+    }
+}
+
+#[test]
+fn damaged_snapshots_alone_are_no_new_beginning() {
+    let folder = folder();
+    let spec = spec(folder.path()).with("snapCount=40");
+    fill(&spec, false);
+    for path in files(&spec, "snapshot.") {
+        flip(&path, 100);
+    }
+    for entry in fs::read_dir(spec.data_dir().join("zkore-1")).expect("it is there") {
+        let path = entry.expect("readable").path();
+        if !path.display().to_string().contains("snapshot.") {
+            fs::remove_file(path).expect("it is ours");
+        }
+    }
+    for _ in ["the first start", "and the next"] {
+        let text = refusal(&spec);
+        assert!(text.contains("every snapshot in"), "{text}");
+    }
+}
+
+/// A file system of a few hundred KiB in memory, unmounted when dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None`, with the reason printed, where this user may not mount.
+    fn mount(at: &Path, kib: usize) -> Option<SmallDisk> {
+        fs::create_dir_all(at).expect("writable");
+        let mut mount = Command::new("mount");
+        let size = format!("size={kib}k");
+        mount
+            .args(["-t", "tmpfs", "-o", &size, "zkore-test"])
+            .arg(at);
+        match mount.output() {
+            Ok(output) if output.status.success() => Some(SmallDisk(at.to_owned())),
+            Ok(output) => {
+                let reason = String::from_utf8_lossy(&output.stderr);
+                println!("skipped: a small disk cannot be mounted: {}", reason.trim());
+                None
+            }
+            Err(error) => {
+                println!("skipped: mount cannot be run: {error}");
+                None
+            }
+        }
+    }
+
+    /// Uses up the room that is left; returns the file to remove for there to be room again.
+    fn use_up(&self) -> PathBuf {
+        let path = self.0.join("filling");
+        let file = fs::File::create(&path).expect("room for a name");
+        let mut offset = 0;
+        for chunk in [64 << 10, 4 << 10] {
+            while file.write_all_at(&vec![1; chunk], offset).is_ok() {
+                offset += chunk as u64;
+            }
+        }
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("-l").arg(&self.0).status();
+        assert!(unmounted.is_ok_and(|status| status.success()));
+    }
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_full_log_disk_refuses_writes_until_there_is_room() {
+    let folder = folder();
+    let log_dir = folder.path().join("log");
+    let Some(disk) = SmallDisk::mount(&log_dir, 1024) else {
+        return;
+    };
+    let spec = spec(folder.path()).with(&format!("dataLogDir={}", log_dir.display()));
+    let server = spec.start();
+    let mut client = connect(&spec);
+    assert_eq!(create(&mut client, 0), OK);
+    let filling = disk.use_up();
+    let mut last = 0;
+    let refused = loop {
+        match create(&mut client, last + 1) {
+            OK => last += 1,
+            error => break error,
+        }
+        assert!(last < 2000, "the disk cannot take so much");
+    };
+    assert_eq!(refused, SYSTEM_ERROR);
+    assert_eq!(exists(&mut client, last), OK, "reads go on");
+    assert_eq!(
+        exists(&mut client, last + 1),
+        NO_NODE,
+        "nothing is half there"
+    );
+    wait_until("the log says why", || {
+        server.log().contains("writes are refused")
+    });
+    fs::remove_file(filling).expect("it is ours");
+    wait_until("writes are taken again", || {
+        create(&mut client, last + 1) == OK
+    });
+    wait_until("the log says so", || {
+        server.log().contains("there is room again")
+    });
+    assert!(!server.log().contains("panic"), "{}", server.log());
+    server.kill();
+    let server = spec.start();
+    let mut client = connect(&spec);
+    for number in 0..=last + 1 {
+        assert_eq!(exists(&mut client, number), OK, "{number}");
+    }
+    assert!(server.stop());
+}
+
+#[test]
+fn a_full_snapshot_disk_costs_only_the_snapshot() {
+    let folder = folder();
+    let small = folder.path().join("data");
+    let Some(disk) = SmallDisk::mount(&small, 1024) else {
+        return;
+    };
+    let log_dir = folder.path().join("log");
+    let spec = spec(folder.path())
+        .with(&format!("dataLogDir={}", log_dir.display()))
+        .with("snapCount=40");
+    let server = spec.start();
+    let mut client = connect(&spec);
+    let filling = disk.use_up();
+    for number in 0..NODES / 2 {
+        assert_eq!(create(&mut client, number), OK, "writes go on");
+    }
+    wait_until("the log says what is missing", || {
+        server.log().contains("cannot write a snapshot")
+    });
+    fs::remove_file(filling).expect("it is ours");
+    for number in NODES / 2..NODES {
+        assert_eq!(create(&mut client, number), OK);
+    }
+    wait_until("snapshots are written again", || {
+        server.log().contains("snapshot written")
+    });
+    assert!(server.stop());
+    check(&spec);
+}
