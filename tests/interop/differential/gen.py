@@ -165,7 +165,7 @@ class Generator:
 
     def restore_watches(self, s):
         rng = self.rng
-        some = lambda: [self.path() for _ in range(rng.randrange(0, 3))]
+        some = lambda: [self.path() or "~" for _ in range(rng.randrange(0, 3))]
         args = {"zxid": self.zxid(), "data": some(), "exist": some(), "child": some()}
         if rng.random() < 0.5:
             return self.req(s, "setWatches", args)
@@ -298,4 +298,8 @@ class Generator:
                          "ping", "getACL", "getEphemerals"])
         if op in ("whoAmI", "ping"):
             return op, {}
-        return op, {"path": self.path()}
+        path = self.path()
+        if op in ("sync", "getAllChildrenNumber") and not path:
+            # See the list at the head of scripts.
+            path = "~"
+        return op, {"path": path}
