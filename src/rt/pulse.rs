@@ -1,10 +1,10 @@
 //! Wakes executors that sleep although there is something to do.
 //!
 //! An executor of glommio sleeps in `io_uring_enter` without a timeout and counts on completions,
-//! its own timers among them, to wake it. On some kernels (seen with 6.18 in a virtual machine
-//! short of processors) that wake-up is lost now and then: completed polls wait as task work of a
-//! thread that sleeps on. Any signal makes the thread run them. So each executor shows that it
-//! lives by beating a [`Pulse`] at every tick, and one thread sends a signal to those that do not.
+//! its own timers among them, to wake it. The one known way in which it sleeps for good is closed
+//! (see `PREEMPT_TIMER` in [`super::executor`]). This bounds what an unknown one could do: each
+//! executor shows that it lives by beating a [`Pulse`] at every tick, and one thread sends a signal,
+//! which ends any such sleep, to those that do not.
 
 use std::io;
 use std::mem;

@@ -127,7 +127,9 @@ impl Shard {
                 Class::Write => self.forward(conn, header.xid, kind, body),
                 Class::Read => self.read(conn, header.xid, kind, body),
                 Class::Unknown => {
-                    tracing::warn!(kind, "request of an unknown type");
+                    if let Some(suppressed) = self.malformed_log.admit(self.now) {
+                        tracing::warn!(kind, suppressed, "request of an unknown type");
+                    }
                     let error = Err(ErrorCode::Unimplemented);
                     self.reply_at_once(conn, header.xid, reply::NO_ZXID, error);
                     self.close(conn, Close::AfterFlush);
@@ -152,7 +154,7 @@ impl Shard {
         };
         let peer = found.peer.ip();
         match auth::add_auth(packet.scheme, packet.auth, &self.config.auth, peer) {
-            Ok(proven) => {
+            Ok(proven) if found.identities.len() < limits::IDENTITIES_MAX => {
                 let mut identities = found.identities.to_vec();
                 for identity in proven {
                     if !identities.contains(&identity) {
@@ -162,8 +164,11 @@ impl Shard {
                 found.identities = identities.into();
                 self.reply_at_once(conn, xid, Zxid::ZERO, Ok(()));
             }
-            Err(_) => {
-                tracing::warn!(%peer, scheme = packet.scheme, "authentication failed");
+            _ => {
+                if let Some(suppressed) = self.malformed_log.admit(self.now) {
+                    let scheme = packet.scheme;
+                    tracing::warn!(%peer, scheme, suppressed, "authentication failed");
+                }
                 self.metrics.auth_failed.increment();
                 self.reply_at_once(conn, xid, Zxid::ZERO, Err(ErrorCode::AuthFailed));
                 self.close(conn, Close::AfterFlush);

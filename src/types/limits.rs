@@ -25,6 +25,9 @@ pub const CONNECTION_PENDING_BYTES_MAX: usize = 4 << 20;
 /// likes by naming a large node again and again.
 pub const MULTI_READ_REPLY_MAX: usize = 32 << 20;
 
+/// Identities that one connection may prove; an auth packet beyond it fails.
+pub const IDENTITIES_MAX: usize = 256;
+
 /// Bytes waiting to be sent to one connection before the shard stops serving its requests.
 pub const CONNECTION_SEND_SOFT_MAX: usize = 4 << 20;
 
