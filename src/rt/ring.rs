@@ -54,6 +54,7 @@ impl<B: StableBytes> Ring<B> {
         let ring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
+            .setup_taskrun_flag()
             .build(ENTRIES)
             .or_else(|_| IoUring::new(ENTRIES))?;
         Ok(Ring {
@@ -90,9 +91,15 @@ impl<B: StableBytes> Ring<B> {
         unsafe { self.push(&entry) }
     }
 
-    /// Hands over what was started, and collects completions without waiting.
+    /// Hands over what was started, and collects completions without waiting. Costs a system call
+    /// only where there is something to hand over or to collect.
     pub fn poll(&mut self, sink: &mut Vec<Completion<B>>) -> io::Result<()> {
-        self.ring.submit()?;
+        let queue = self.ring.submission();
+        let is_needed = !queue.is_empty() || queue.taskrun() || queue.cq_overflow();
+        drop(queue);
+        if is_needed {
+            self.ring.submit()?;
+        }
         self.collect(sink);
         Ok(())
     }

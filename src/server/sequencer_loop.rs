@@ -134,30 +134,25 @@ impl SequencerLoop {
         }
     }
 
-    /// One turn: what has completed, what has come in, what can go out; then wait if there was
-    /// nothing to do.
+    /// One turn: what has completed, what has come in, what can go out; then wait, unless there is
+    /// more to do at once. What was started is handed to the kernel by the same call that waits.
     fn round(&mut self) -> Result<(), ServerError> {
         self.take_completions()?;
-        let mut busy = self.publish();
-        busy |= self.take_control();
+        self.publish();
+        self.take_control();
         if !self.stopping {
-            busy |= self.take_messages();
+            self.take_messages();
             self.tick();
         }
         self.start_writes()?;
-        busy |= self.publish();
+        self.publish();
         self.keep_up();
-        busy |= self.parts.sequencer.reclaim(RECLAIM_BURST) > 0;
-        if busy {
-            return self
-                .ring
-                .poll(&mut self.completions)
-                .map_err(ServerError::Ring);
-        }
+        let has_more = self.parts.sequencer.reclaim(RECLAIM_BURST) == RECLAIM_BURST;
         let parts = &self.parts;
         let is_open = Self::is_open(parts);
         let idle = || {
-            parts.control.is_empty()
+            !has_more
+                && parts.control.is_empty()
                 && parts.done.is_empty()
                 && (!is_open || parts.inboxes.iter().all(RingReceiver::is_empty))
         };
@@ -192,10 +187,8 @@ impl SequencerLoop {
         Ok(())
     }
 
-    fn take_control(&mut self) -> bool {
-        let mut any = false;
+    fn take_control(&mut self) {
         while let Some(control) = self.parts.control.try_receive() {
-            any = true;
             match control {
                 Control::Report(gather) => {
                     self.parts
@@ -206,7 +199,6 @@ impl SequencerLoop {
             }
         }
         while let Some(done) = self.parts.done.try_receive() {
-            any = true;
             match done {
                 Done::Segment(result) => {
                     if let Err(error) = self.parts.wal.segment_done(result) {
@@ -225,7 +217,6 @@ impl SequencerLoop {
                 }
             }
         }
-        any
     }
 
     /// Whether messages may be taken in: the history, the log and every shard's inbox have room.
@@ -238,7 +229,7 @@ impl SequencerLoop {
                 .all(|shard| shard.room() > INBOX_RESERVE)
     }
 
-    fn take_messages(&mut self) -> bool {
+    fn take_messages(&mut self) {
         let now = self.now();
         let start_us = self.parts.clock.now_us();
         let taken = self.take_bursts(now);
@@ -247,7 +238,6 @@ impl SequencerLoop {
         if let Some(each_us) = elapsed_us.checked_div(taken) {
             self.parts.metrics.prep_time_us.record(each_us);
         }
-        taken > 0
     }
 
     fn take_bursts(&mut self, now: Now) -> u64 {
@@ -309,8 +299,7 @@ impl SequencerLoop {
     }
 
     /// Publishes what is durable, as far as every shard has room for it.
-    fn publish(&mut self) -> bool {
-        let mut any = false;
+    fn publish(&mut self) {
         while self
             .parts
             .shards
@@ -320,7 +309,6 @@ impl SequencerLoop {
             let Some(batch) = self.parts.sequencer.poll_publish() else {
                 break;
             };
-            any = true;
             let batch = Arc::new(batch);
             for shard in &self.parts.shards {
                 let sent = shard.send(ToShard::Batch(Arc::clone(&batch)));
@@ -330,7 +318,6 @@ impl SequencerLoop {
                 );
             }
         }
-        any
     }
 
     /// Hands work to the background threads.

@@ -73,6 +73,9 @@ const INBOX_BURST: usize = 64;
 const HEARD_SETTLE: Duration = Duration::from_millis(5);
 const HEARD_SETTLE_ROUNDS: u32 = 20;
 
+/// Messages that leave for the sequencer at once: enough for a log write of their own.
+const MESSAGES_BATCH: usize = 32;
+
 /// Reads of a connection that always has more before the others have their turn.
 const READS_BURST: u32 = 16;
 
@@ -101,6 +104,8 @@ struct ShardLoop {
     pulse: Arc<Pulse>,
     read_buffer: RefCell<Vec<u8>>,
     dirty: RefCell<Vec<ConnId>>,
+    /// Raised when there are messages for the sequencer.
+    outgoing: Notify,
     ring_retry_armed: Cell<bool>,
     /// For connections that are not taken.
     refusal_log: RefCell<LogLimit>,
@@ -133,12 +138,14 @@ pub async fn run(parts: ShardParts) -> io::Result<()> {
         pulse,
         read_buffer: RefCell::new(vec![0; READ_BUFFER_BYTES]),
         dirty: RefCell::default(),
+        outgoing: Notify::default(),
         ring_retry_armed: Cell::new(false),
         refusal_log: RefCell::default(),
         has_received: Cell::new(false),
         stopping: Cell::new(false),
     });
     executor::spawn_local(Rc::clone(&this).accept_all(listener.bind()));
+    executor::spawn_local(Rc::clone(&this).send_messages());
     executor::spawn_local(Rc::clone(&this).tick());
     executor::spawn_local(Rc::clone(&this).report_heard(heard_interval));
     while !this.stopping.get() {
@@ -286,9 +293,15 @@ impl ShardLoop {
         }
     }
 
-    /// Carries away everything that the shard has put out.
+    /// Carries away everything that the shard has put out. A few messages to the sequencer wait
+    /// until all sockets that are ready now have had their turn: they then cost one wake-up.
     fn flush(self: &Rc<Self>) {
-        self.send_to_sequencer();
+        let messages = self.shard.borrow().messages();
+        if messages >= MESSAGES_BATCH {
+            self.send_to_sequencer();
+        } else if messages > 0 && !self.ring_retry_armed.get() {
+            self.outgoing.raise();
+        }
         let mut dirty = self.dirty.take();
         loop {
             self.shard.borrow_mut().take_dirty(&mut dirty);
@@ -307,6 +320,15 @@ impl ShardLoop {
         }
     }
 
+    async fn send_messages(self: Rc<Self>) {
+        while !self.stopping.get() {
+            self.outgoing.raised().await;
+            self.send_to_sequencer();
+            // Room in the shard's queue may let connections go on.
+            self.flush();
+        }
+    }
+
     fn send_to_sequencer(self: &Rc<Self>) {
         let mut ring_full = false;
         self.shard.borrow_mut().drain_to_sequencer(|message| {
@@ -319,7 +341,7 @@ impl ShardLoop {
             executor::spawn_local(async move {
                 executor::sleep(RING_RETRY).await;
                 this.ring_retry_armed.set(false);
-                this.flush();
+                this.outgoing.raise();
             });
         }
     }

@@ -267,6 +267,11 @@ impl Shard {
         }
     }
 
+    /// How many messages [`Shard::drain_to_sequencer`] has to hand out.
+    pub fn messages(&self) -> usize {
+        usize::from(self.heard_report.is_some()) + self.outbox.len()
+    }
+
     /// Hands out messages in order until there are none, or until `send` gives one back (its ring
     /// is full); that one stays first in the queue.
     pub fn drain_to_sequencer(
