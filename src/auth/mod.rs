@@ -15,10 +15,11 @@ mod packet;
 mod x509;
 
 pub use acl::{InvalidAcl, allows, fixup_acl, mask_digests};
-pub use digest::DigestAlgorithm;
 pub use packet::{AuthFailed, add_auth, client_infos};
 
 use std::net::IpAddr;
+
+use crate::types::DigestAlgorithm;
 
 /// An identity that a connection has proven (Apache's `Id`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

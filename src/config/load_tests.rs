@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{Config, ConfigFile, DigestAlgorithm, LogFormat, Severity, Sources};
+use super::{Config, ConfigFile, LogFormat, Severity, Sources};
+use crate::types::DigestAlgorithm;
 
 fn file(text: &str) -> Sources {
     Sources {

@@ -20,7 +20,7 @@ mod readme_tests;
 
 pub use error::{ConfigError, Origin, Severity, Warning};
 pub use settings::{
-    CLIENT_PORT_DEFAULT, Config, DigestAlgorithm, LogFormat, PURGE_INTERVAL_UNIT_MS,
-    SNAP_RETAIN_COUNT_MIN, TICK_TIME_MS_DEFAULT,
+    CLIENT_PORT_DEFAULT, Config, LogFormat, PURGE_INTERVAL_UNIT_MS, SNAP_RETAIN_COUNT_MIN,
+    TICK_TIME_MS_DEFAULT,
 };
 pub use sources::{ConfigFile, Sources};

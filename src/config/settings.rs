@@ -6,7 +6,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use crate::types::limits;
+use crate::types::{DigestAlgorithm, limits};
 
 /// Port for clients where none is given.
 pub const CLIENT_PORT_DEFAULT: u16 = 2181;
@@ -136,31 +136,6 @@ pub struct Config {
     /// Which log lines are written, as `tracing_subscriber::EnvFilter` reads it; default `info`.
     /// (`zkore.logLevel`)
     pub log_filter: String,
-}
-
-/// Hash of the digest scheme, by Java's names for `MessageDigest`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are those of the algorithms")]
-pub enum DigestAlgorithm {
-    #[default]
-    Sha1,
-    Sha224,
-    Sha256,
-    Sha384,
-    Sha512,
-}
-
-impl DigestAlgorithm {
-    /// Java's name of the algorithm.
-    pub fn name(self) -> &'static str {
-        match self {
-            DigestAlgorithm::Sha1 => "SHA1",
-            DigestAlgorithm::Sha224 => "SHA-224",
-            DigestAlgorithm::Sha256 => "SHA-256",
-            DigestAlgorithm::Sha384 => "SHA-384",
-            DigestAlgorithm::Sha512 => "SHA-512",
-        }
-    }
 }
 
 /// How log lines look.

@@ -1,6 +1,6 @@
 //! The part of the configuration that each module takes.
 
-use crate::auth::{AuthConfig, DigestAlgorithm};
+use crate::auth::AuthConfig;
 use crate::config::Config;
 use crate::prep::{PrepConfig, ReapConfig};
 use crate::sequencer::SequencerConfig;
@@ -15,8 +15,7 @@ pub fn auth(config: &Config) -> AuthConfig {
     AuthConfig {
         skip_acl: config.skip_acl,
         digest_enabled: config.digest_auth_enabled,
-        digest_algorithm: DigestAlgorithm::from_name(config.digest_algorithm.name())
-            .expect("both modules know the same algorithms"),
+        digest_algorithm: config.digest_algorithm,
         super_digest: config.super_digest.clone(),
         x509_enabled: config.x509_auth_enabled,
         x509_super_user: config.x509_super_user.clone(),

@@ -3,6 +3,7 @@
 //! Nothing here does I/O or depends on another module.
 
 mod create_mode;
+mod digest_algorithm;
 mod error;
 mod ids;
 pub mod limits;
@@ -11,6 +12,7 @@ pub mod path;
 pub use create_mode::{
     CreateMode, EphemeralKind, TTL_MS_MAX, container_owner, ephemeral_kind, ttl_owner,
 };
+pub use digest_algorithm::DigestAlgorithm;
 pub use error::ErrorCode;
 pub use ids::{SessionId, Zxid};
 

@@ -2,8 +2,9 @@
 
 use super::{Group, KeySpec, ignored, works};
 use crate::config::draft::TICK_TIME_MS_MAX;
-use crate::config::settings::{DigestAlgorithm, LogFormat, SNAP_RETAIN_COUNT_MIN};
+use crate::config::settings::{LogFormat, SNAP_RETAIN_COUNT_MIN};
 use crate::config::values::{self, Expected};
+use crate::types::DigestAlgorithm;
 
 const INT_MAX: i64 = i32::MAX as i64;
 const INT_MIN: i64 = i32::MIN as i64;
@@ -454,16 +455,8 @@ const AUTH_PROVIDERS: &str = "Apache's DigestAuthenticationProvider, IPAuthentic
 
 /// Java's names of the algorithms, in any case.
 fn digest_algorithm(value: &str) -> Result<DigestAlgorithm, Expected> {
-    match value.to_ascii_uppercase().as_str() {
-        "SHA" | "SHA1" | "SHA-1" => Ok(DigestAlgorithm::Sha1),
-        "SHA-224" | "SHA224" => Ok(DigestAlgorithm::Sha224),
-        "SHA-256" | "SHA256" => Ok(DigestAlgorithm::Sha256),
-        "SHA-384" | "SHA384" => Ok(DigestAlgorithm::Sha384),
-        "SHA-512" | "SHA512" => Ok(DigestAlgorithm::Sha512),
-        _ => Err(Expected(
-            "SHA1, SHA-224, SHA-256, SHA-384 or SHA-512".to_string(),
-        )),
-    }
+    DigestAlgorithm::from_name(value)
+        .ok_or_else(|| Expected("SHA1, SHA-224, SHA-256, SHA-384 or SHA-512".to_string()))
 }
 
 pub(super) const ZKORE: Group = Group {
