@@ -1,1 +1,0 @@
-Node does not exist: /zookeeper
