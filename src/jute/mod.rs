@@ -11,6 +11,7 @@ mod codec;
 pub mod data;
 pub mod op;
 pub mod proto;
+pub mod quorum;
 pub mod txn;
 
 pub(crate) use codec::record;

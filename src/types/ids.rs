@@ -72,6 +72,16 @@ impl fmt::Debug for SessionId {
     }
 }
 
+/// The number of a member of an ensemble: `myid`, the N of `server.N` (Apache's `sid`).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ServerId(pub i64);
+
+impl fmt::Display for ServerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@
 
 mod create_mode;
 mod digest_algorithm;
+mod ensemble;
 mod error;
 mod ids;
 pub mod limits;
@@ -13,8 +14,9 @@ pub use create_mode::{
     CreateMode, EphemeralKind, TTL_MS_MAX, container_owner, ephemeral_kind, ttl_owner,
 };
 pub use digest_algorithm::DigestAlgorithm;
+pub use ensemble::{ClientAddress, Ensemble, Member, MemberAddress, Role};
 pub use error::ErrorCode;
-pub use ids::{SessionId, Zxid};
+pub use ids::{ServerId, SessionId, Zxid};
 
 /// Permission bits of an ACL entry (Apache's `ZooDefs.Perms`).
 pub mod perms {
