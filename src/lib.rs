@@ -23,6 +23,8 @@ pub mod shard;
 pub mod snapshot;
 pub mod wal;
 
+pub mod zab;
+
 pub mod admin;
 #[allow(clippy::disallowed_methods, reason = "measures real time")]
 pub mod bench;

@@ -24,7 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "sequencer",
         &[
-            "types", "jute", "auth", "tree", "session", "prep", "exchange", "metrics",
+            "types", "jute", "auth", "tree", "session", "prep", "exchange", "metrics", "zab",
         ],
     ),
     (

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::auth::Identity;
 use crate::tree::{Change, Outcome};
-use crate::types::{ErrorCode, SessionId, Zxid};
+use crate::types::{ErrorCode, LinkId, SessionId, Zxid};
 
 /// Index of a shard, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,6 +26,15 @@ pub struct Origin {
     pub shard: ShardId,
     /// The connection.
     pub conn: ConnId,
+}
+
+/// Who holds a session, as this server sees it: requests of anybody else are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// A connection of one of our shards.
+    Connection(Origin),
+    /// A learner, for one of its connections.
+    Learner(LinkId),
 }
 
 /// A message from a shard.

@@ -168,6 +168,9 @@ pub struct WriteMetrics {
     pub sessions_expired: Counter,
     /// Errors after which the server stopped writing (`unrecoverable_error_count`).
     pub unrecoverable_errors: Counter,
+    /// Transactions after which the tree was not what it was at the leader
+    /// (`digest_mismatches_count`).
+    pub digest_mismatches: Counter,
 }
 
 impl WriteMetrics {
@@ -185,6 +188,7 @@ impl WriteMetrics {
             &self.snapshot_errors,
             &self.sessions_expired,
             &self.unrecoverable_errors,
+            &self.digest_mismatches,
         ] {
             counter.reset();
         }
@@ -215,6 +219,7 @@ impl WriteMetrics {
         table.summary("dbinittime", &self.db_init_time);
         table.counter("stale_sessions_expired", &self.sessions_expired);
         table.counter("unrecoverable_error_count", &self.unrecoverable_errors);
+        table.counter("digest_mismatches_count", &self.digest_mismatches);
     }
 }
 

@@ -63,6 +63,8 @@ pub struct RequestView<'a> {
     pub session_state: Result<(), ErrorCode>,
     /// The identities of the connection.
     pub identities: &'a [Identity],
+    /// Whether a learner forwards it, which waits for a transaction in any case.
+    pub is_forwarded: bool,
 }
 
 /// What a request came to. It borrows from the request's body.
@@ -113,7 +115,7 @@ impl Preparer {
             identities: request.identities,
         };
         let result = match request.op {
-            op::MULTI => return multi::prepare(&mut work, request.body),
+            op::MULTI => return multi::prepare(&mut work, request.body, request.is_forwarded),
             op::SYNC => {
                 return match work.sync(request.body) {
                     Ok(()) => Prepared::Ordered(Outcome::Done),

@@ -21,7 +21,7 @@ enum Operation<'a> {
 }
 
 /// Prepares a multi: each operation sees what those before it will change.
-pub(super) fn prepare<'a>(work: &mut Work<'_>, body: &'a [u8]) -> Prepared<'a> {
+pub(super) fn prepare<'a>(work: &mut Work<'_>, body: &'a [u8], is_forwarded: bool) -> Prepared<'a> {
     let operations = match read(body) {
         Ok(operations) => operations,
         Err(code) => return Prepared::Failed(Outcome::Failed(code)),
@@ -35,7 +35,7 @@ pub(super) fn prepare<'a>(work: &mut Work<'_>, body: &'a [u8]) -> Prepared<'a> {
             Err(code) => return Prepared::Failed(failed(code, txns.len(), count)),
         }
     }
-    if txns.iter().all(|txn| matches!(txn, Txn::Check(_))) {
+    if !is_forwarded && txns.iter().all(|txn| matches!(txn, Txn::Check(_))) {
         return Prepared::Ordered(Outcome::Multi(vec![(op::CHECK, Outcome::Done); count]));
     }
     Prepared::Txn(Txn::Multi(txns))

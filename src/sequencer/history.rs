@@ -11,22 +11,54 @@ pub const HISTORY_MAX: usize = 64 * 1024;
 /// Items of one batch at most: shards answer what they have before they take the next one.
 const BATCH_ITEMS_MAX: usize = 1024;
 
+/// A step, and the round of pings without which it must not leave.
+#[derive(Debug)]
+struct Step {
+    item: Item,
+    round: u64,
+}
+
 /// The steps in order, oldest first. An item's zxid is the tip at the time when it was added, so
-/// it may leave once that zxid is durable.
+/// it may leave once that zxid is committed. A sync waits for a round of pings too, and all behind
+/// it with it: so answers keep their order.
 #[derive(Debug, Default)]
 pub struct History {
-    waiting: VecDeque<Item>,
+    waiting: VecDeque<Step>,
+    confirmed_round: u64,
 }
 
 impl History {
-    /// Adds the newest step.
+    /// Adds the newest step, which may leave at once as far as rounds go.
     pub fn push(&mut self, item: Item) {
+        self.push_after_round(item, 0);
+    }
+
+    /// Adds the newest step; it leaves when this round is confirmed.
+    pub fn push_after_round(&mut self, item: Item, round: u64) {
         debug_assert!(
             self.waiting
                 .back()
-                .is_none_or(|last| last.zxid <= item.zxid)
+                .is_none_or(|last| last.item.zxid <= item.zxid)
         );
-        self.waiting.push_back(item);
+        self.waiting.push_back(Step { item, round });
+    }
+
+    /// Adds a step behind those of its zxid and before, although later ones are there already.
+    pub fn insert(&mut self, item: Item) {
+        let at = self
+            .waiting
+            .partition_point(|step| step.item.zxid <= item.zxid);
+        self.waiting.insert(at, Step { item, round: 0 });
+    }
+
+    /// This round and all before it are confirmed.
+    pub fn confirm_round(&mut self, round: u64) {
+        self.confirmed_round = self.confirmed_round.max(round);
+    }
+
+    /// Drops all steps: nobody waits for them any more. Rounds are counted anew.
+    pub fn clear(&mut self) {
+        *self = History::default();
     }
 
     /// Steps that wait.
@@ -34,14 +66,18 @@ impl History {
         self.waiting.len()
     }
 
-    /// Takes the steps up to `durable`, as many as fit into one batch; `None` where there are none.
-    pub fn take(&mut self, durable: Zxid) -> Option<Batch> {
-        let ready = self.waiting.partition_point(|item| item.zxid <= durable);
+    /// Takes the steps up to `committed`, as many as fit into one batch; `None` where there are
+    /// none.
+    pub fn take(&mut self, committed: Zxid) -> Option<Batch> {
+        let may_leave =
+            |step: &&Step| step.item.zxid <= committed && step.round <= self.confirmed_round;
+        let most = self.waiting.iter().take(BATCH_ITEMS_MAX);
+        let ready = most.take_while(may_leave).count();
         if ready == 0 {
             return None;
         }
         Some(Batch {
-            items: self.waiting.drain(..ready.min(BATCH_ITEMS_MAX)).collect(),
+            items: self.waiting.drain(..ready).map(|step| step.item).collect(),
         })
     }
 }
@@ -77,6 +113,19 @@ mod tests {
         );
         assert_eq!(history.len(), 2);
         assert!(history.take(Zxid(2)).is_none());
+    }
+
+    #[test]
+    fn a_sync_waits_for_its_round_and_all_behind_it_too() {
+        let mut history = History::default();
+        history.push(item(1));
+        history.push_after_round(item(1), 1);
+        history.push(item(2));
+        let taken = |history: &mut History| history.take(Zxid(2)).map(|batch| batch.items.len());
+        assert_eq!((taken(&mut history), taken(&mut history)), (Some(1), None));
+        history.insert(item(1));
+        history.confirm_round(1);
+        assert_eq!(taken(&mut history), Some(3));
     }
 
     #[test]

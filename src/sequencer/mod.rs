@@ -10,13 +10,18 @@
 //! handle(message) ─▶ prepare ─▶ zxid ─▶ apply at the tip ─▶ log.append
 //!                       │                                      │
 //!                       └─ failed, sync: no zxid               ▼
-//!                                    └──────▶ history ─▶ durable(zxid) ─▶ Batch
+//!                                    └──────▶ history ─▶ commit(zxid) ─▶ Batch
 //! ```
 //!
 //! Every answer waits in one history, also those that need no transaction: it leaves when all
-//! transactions before it are durable. So no client ever learns of a state that a crash could
+//! transactions before it are committed. So no client ever learns of a state that a crash could
 //! take back.
+//!
+//! Where another server leads, requests go to it instead ([`ToLeader`]), its transactions come in
+//! through [`Sequencer::apply`], and those of our own clients find their answers by session and
+//! number.
 
+mod following;
 mod history;
 mod reaper;
 mod snapshots;
@@ -24,15 +29,19 @@ mod snapshots;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::exchange::{Answer, Batch, Item, Origin, Request, ToSequencer};
-use crate::jute::Record;
-use crate::jute::txn::{Txn, TxnDigest, TxnHeader, encode_txn};
+use crate::auth::Identity;
+use crate::exchange::{Answer, Batch, Item, Origin, Owner, Request, ToSequencer};
+use crate::jute::txn::{ErrorTxn, Txn, TxnDigest, TxnHeader, encode_txn};
+use crate::jute::{Record, op};
 use crate::metrics::WriteMetrics;
 use crate::prep::{PrepConfig, Prepared, Preparer, ReapConfig, RequestView, create_session};
 use crate::session::{SessionRefused, SessionTable, session_password};
 use crate::tree::{Applied, Change, Outcome, Tree};
-use crate::types::{ErrorCode, SessionId, Zxid};
+use crate::types::{ErrorCode, LinkId, SessionId, Zxid};
+use crate::zab::leader::Forwarded;
 
+use following::Following;
+pub use following::ToLeader;
 pub use history::HISTORY_MAX;
 use history::History;
 use reaper::Reaper;
@@ -53,9 +62,15 @@ pub trait Log {
     /// disk is full: the write is refused and nothing changes.
     fn has_room(&mut self, payload_len: usize) -> bool;
 
-    /// Takes a record, for which there is room. It is durable once the driver says so through
-    /// [`Sequencer::durable`].
+    /// Takes a record, for which there is room, and proposes it to an ensemble's followers. It is
+    /// committed once the driver says so through [`Sequencer::commit`].
     fn append(&mut self, zxid: Zxid, payload: &[u8]);
+
+    /// Asks for proof that this server still leads; the number of the proof, which
+    /// [`Sequencer::confirm_round`] is called with. A server that is alone needs none: 0.
+    fn ask_round(&mut self) -> u64 {
+        0
+    }
 }
 
 /// What the sequencer must know of the configuration.
@@ -85,7 +100,11 @@ pub struct Sequencer {
     /// A snapshot that is wanted once its zxid is durable.
     snapshot: Option<(Zxid, SnapshotRequest)>,
     snapshot_running: bool,
-    durable: Zxid,
+    committed: Zxid,
+    /// The epoch of the zxids that are given out.
+    epoch: u32,
+    /// Set while another server decides.
+    following: Option<Following>,
     digests: VecDeque<(Zxid, i64)>,
     metrics: Arc<WriteMetrics>,
     digest_enabled: bool,
@@ -103,7 +122,9 @@ impl Sequencer {
         now: Now,
     ) -> Sequencer {
         Sequencer {
-            durable: tree.tip_zxid(),
+            committed: tree.tip_zxid(),
+            epoch: tree.tip_zxid().epoch(),
+            following: None,
             tree,
             sessions,
             preparer: Preparer::new(config.prep),
@@ -134,7 +155,7 @@ impl Sequencer {
 
     /// The newest zxid that clients may see.
     pub fn published_zxid(&self) -> Zxid {
-        self.durable
+        self.committed
     }
 
     /// Digests of the tree at some recent zxids, oldest first (Apache's `digestLog`).
@@ -145,11 +166,15 @@ impl Sequencer {
     /// Whether as many steps wait for the log as may: the driver leaves further messages in the
     /// shards' rings, and the shards leave their sockets unread.
     pub fn is_full(&self) -> bool {
-        self.history.len() >= HISTORY_MAX
+        let forwarded = self.following.as_ref().map_or(0, Following::len);
+        self.history.len() + forwarded >= HISTORY_MAX
     }
 
     /// Takes in one message of a shard.
     pub fn handle(&mut self, message: ToSequencer, now: Now, log: &mut impl Log) {
+        if self.following.is_some() {
+            return self.forward(message);
+        }
         match message {
             ToSequencer::Request(request) => self.request(&request, now, log),
             ToSequencer::OpenSession { origin, timeout_ms } => {
@@ -176,7 +201,7 @@ impl Sequencer {
     /// Ends sessions whose time is over, and deletes containers and nodes past their time. To be
     /// called several times a tick.
     pub fn tick(&mut self, now: Now, log: &mut impl Log) {
-        self.expired.extend(self.sessions.expire());
+        self.expired.extend(self.sessions.expire(heard_up_to_ms));
         while let Some(&session) = self.expired.front() {
             if !self.close_expired(session, now, log) {
                 break;
@@ -188,10 +213,11 @@ impl Sequencer {
         }
     }
 
-    /// The log is durable up to `zxid`.
-    pub fn durable(&mut self, zxid: Zxid) {
-        debug_assert!(zxid >= self.durable && zxid <= self.tree.tip_zxid());
-        self.durable = zxid;
+    /// Everything up to `zxid` is committed: durable at a quorum, or here where this server is
+    /// alone.
+    pub fn commit(&mut self, zxid: Zxid) {
+        debug_assert!(zxid >= self.committed && zxid <= self.tree.tip_zxid());
+        self.committed = zxid;
         while let Some(&(at, session)) = self.closing.front() {
             if at > zxid {
                 break;
@@ -201,17 +227,130 @@ impl Sequencer {
         }
     }
 
-    /// The next stretch of history that is durable.
-    pub fn poll_publish(&mut self) -> Option<Batch> {
-        self.history.take(self.durable)
+    /// This server led when these rounds were asked for.
+    pub fn confirm_round(&mut self, round: u64) {
+        self.history.confirm_round(round);
     }
 
-    /// A snapshot that is due, once its zxid is durable. The log may end its segment there.
-    pub fn poll_snapshot(&mut self) -> Option<SnapshotRequest> {
+    /// Decides from now on, with zxids of this epoch: alone, or as a leader. Everybody who has a
+    /// session gets its whole timeout anew.
+    pub fn lead(&mut self, epoch: u32, now: Now) {
+        self.halt();
+        self.epoch = epoch;
+        self.sessions.restart(now.monotonic_ms);
+        self.reaper = Reaper::new(&self.reap, now.monotonic_ms);
+    }
+
+    /// Another server decides from now on.
+    pub fn follow(&mut self, now: Now) {
+        self.halt();
+        self.sessions.restart(now.monotonic_ms);
+        self.following = Some(Following::default());
+    }
+
+    /// Nobody decides for now, and all connections are gone: who waits for an answer waits no more.
+    /// Transactions that are not committed stay at the tip; a leader will say what becomes of them.
+    pub fn halt(&mut self) {
+        self.following = None;
+        self.history.clear();
+        self.expired.clear();
+        for (_, session) in self.closing.drain(..) {
+            self.sessions.remove(session);
+        }
+    }
+
+    /// Takes over another tree and its sessions: what a leader sent, or what was left of the log.
+    pub fn replace(&mut self, tree: Tree, sessions: &[(SessionId, i32)], now: Now) {
+        self.committed = tree.tip_zxid();
+        self.tree = tree;
+        self.sessions.replace(sessions, now.monotonic_ms);
+        self.snapshot = None;
+        self.digests.clear();
+        self.closing.clear();
+    }
+
+    /// A learner's client asks. What comes of it is a transaction in any case, since that is what
+    /// learners wait for (as from Apache's leader).
+    pub fn request_of_learner(
+        &mut self,
+        link: LinkId,
+        request: &Forwarded,
+        now: Now,
+        log: &mut impl Log,
+    ) {
+        self.metrics.requests_prepared.increment();
+        let session = request.session;
+        let owner = Owner::Learner(link);
+        if request.op == op::CREATE_SESSION {
+            let timeout_ms = i32::from_slice(&request.body).unwrap_or(0);
+            if self
+                .append(&create_session(timeout_ms), session, request.cxid, now, log)
+                .is_some()
+            {
+                self.sessions
+                    .opened_elsewhere(session, Some(owner), timeout_ms, now.monotonic_ms);
+                self.step(Vec::new(), None);
+            }
+            return;
+        }
+        self.sessions.touch(session, now.monotonic_ms);
+        let identities: Vec<Identity> = request
+            .identities
+            .iter()
+            .map(|id| Identity::new(id.scheme.as_str(), id.id.as_str()))
+            .collect();
+        let view = RequestView {
+            op: request.op,
+            body: &request.body,
+            session,
+            session_state: self.sessions.check(session, owner),
+            identities: &identities,
+            is_forwarded: true,
+        };
+        let txn = match self.preparer.prepare(&self.tree, &view) {
+            Prepared::Txn(txn) => txn,
+            Prepared::Failed(outcome) | Prepared::Ordered(outcome) => txn_of_failed(&outcome),
+        };
+        // Without room nothing can be said: the learner's client gets no answer, and asks again
+        // elsewhere when its connection has timed out.
+        if let Some(applied) = self.append(&txn, session, request.cxid, now, log) {
+            self.step(applied.changes, None);
+        }
+    }
+
+    /// A learner's client wants to go on with a session; whether it may.
+    pub fn revalidate(
+        &mut self,
+        link: LinkId,
+        session: SessionId,
+        timeout_ms: i32,
+        now: Now,
+    ) -> bool {
+        let owner = Owner::Learner(link);
+        self.sessions
+            .revalidate(session, timeout_ms, owner, now.monotonic_ms)
+    }
+
+    /// A learner heard from these sessions.
+    pub fn touched(&mut self, sessions: &[(SessionId, i32)], now: Now) {
+        for &(session, _) in sessions {
+            self.sessions.touch(session, now.monotonic_ms);
+        }
+    }
+
+    /// The next stretch of history that is committed.
+    pub fn poll_publish(&mut self) -> Option<Batch> {
+        self.history.take(self.committed)
+    }
+
+    /// A snapshot that is due, once its zxid is durable and committed: a snapshot never holds what
+    /// a leader may yet take back. The log may end its segment there.
+    pub fn poll_snapshot(&mut self, durable: Zxid) -> Option<SnapshotRequest> {
+        let settled = durable.min(self.committed);
         if self
             .snapshot
             .as_ref()
-            .is_none_or(|(zxid, _)| *zxid > self.durable)
+            .is_none_or(|(zxid, _)| *zxid > settled)
         {
             return None;
         }
@@ -231,12 +370,14 @@ impl Sequencer {
     fn request(&mut self, request: &Request, now: Now, log: &mut impl Log) {
         self.metrics.requests_prepared.increment();
         self.sessions.touch(request.session, now.monotonic_ms);
+        let owner = Owner::Connection(request.origin);
         let view = RequestView {
             op: request.op,
             body: &request.body,
             session: request.session,
-            session_state: self.sessions.check(request.session, request.origin),
+            session_state: self.sessions.check(request.session, owner),
             identities: &request.identities,
+            is_forwarded: false,
         };
         let (outcome, changes) = match self.preparer.prepare(&self.tree, &view) {
             Prepared::Txn(txn) => self
@@ -250,7 +391,13 @@ impl Sequencer {
             outcome,
             received_us: request.received_us,
         };
-        self.step(changes, Some((request.origin, answer)));
+        let round = if request.op == op::SYNC {
+            log.ask_round()
+        } else {
+            0
+        };
+        let item = self.item(changes, Some((request.origin, answer)));
+        self.history.push_after_round(item, round);
     }
 
     fn open_session(&mut self, origin: Origin, timeout_ms: i32, now: Now, log: &mut impl Log) {
@@ -401,20 +548,48 @@ impl Sequencer {
         self.snapshot = Some((zxid, request));
     }
 
-    /// The zxid after the tip's. An epoch that is used up is followed by the next one.
+    /// The zxid after the tip's. An epoch that is used up is followed by the next one; a leader of
+    /// an ensemble steps down before it comes to that ([`Sequencer::is_epoch_used_up`]).
     fn next_zxid(&self) -> Zxid {
         let tip = self.tree.tip_zxid();
+        if tip.epoch() < self.epoch {
+            return Zxid::new(self.epoch, 1);
+        }
         tip.next().unwrap_or_else(|| Zxid::new(tip.epoch() + 1, 1))
     }
 
-    fn step(&mut self, changes: Vec<Change>, answer: Option<(Origin, Answer)>) {
-        self.history.push(Item {
+    /// Whether so few zxids are left in this epoch that a new one should begin.
+    pub fn is_epoch_used_up(&self) -> bool {
+        let tip = self.tree.tip_zxid();
+        tip.epoch() == self.epoch && tip.counter() > u32::MAX - EPOCH_RESERVE
+    }
+
+    fn item(&self, changes: Vec<Change>, answer: Option<(Origin, Answer)>) -> Item {
+        Item {
             zxid: self.tree.tip_zxid(),
             changes,
             answer,
-        });
+        }
+    }
+
+    fn step(&mut self, changes: Vec<Change>, answer: Option<(Origin, Answer)>) {
+        let item = self.item(changes, answer);
+        self.history.push(item);
     }
 }
+
+/// The transaction that tells learners of a request without effect.
+fn txn_of_failed(outcome: &Outcome) -> Txn<'static> {
+    let error = |code: ErrorCode| Txn::Error(ErrorTxn { err: code.code() });
+    match outcome {
+        Outcome::Failed(code) => error(*code),
+        Outcome::MultiFailed(codes) => Txn::Multi(codes.iter().copied().map(error).collect()),
+        _ => error(ErrorCode::Ok),
+    }
+}
+
+/// Zxids of an epoch that are kept for what is already on its way when it ends.
+const EPOCH_RESERVE: u32 = 1 << 20;
 
 /// Version of the digest that transactions carry (Apache's `DigestCalculator`).
 const DIGEST_VERSION: i32 = 2;

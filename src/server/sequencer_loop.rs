@@ -182,7 +182,7 @@ impl SequencerLoop {
         if durable > before {
             let transactions = u64::from(durable.counter().wrapping_sub(before.counter()));
             self.parts.metrics.batch_size.record(transactions);
-            self.parts.sequencer.durable(durable);
+            self.parts.sequencer.commit(durable);
         }
         Ok(())
     }
@@ -267,7 +267,7 @@ impl SequencerLoop {
         self.next_tick_ms = now.monotonic_ms + self.parts.tick_interval_ms;
         self.parts
             .sequencer
-            .tick(now, &mut LogOf(&mut self.parts.wal));
+            .tick(now, u64::MAX, &mut LogOf(&mut self.parts.wal));
         let refusal = self.parts.wal.refusal();
         if refusal.is_some() != self.is_refusing {
             self.is_refusing = refusal.is_some();
@@ -331,7 +331,8 @@ impl SequencerLoop {
         while let Some(task) = self.parts.wal.poll_segment_task() {
             self.parts.background.make_segment(task);
         }
-        if let Some(request) = self.parts.sequencer.poll_snapshot() {
+        let durable = self.parts.wal.durable_zxid();
+        if let Some(request) = self.parts.sequencer.poll_snapshot(durable) {
             self.parts.wal.roll();
             self.parts.background.take_snapshot(request);
         }

@@ -16,7 +16,7 @@ pub use password::session_password;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::exchange::{Origin, ShardId};
+use crate::exchange::{Origin, Owner, ShardId};
 use crate::types::{ErrorCode, SessionId};
 
 /// What the table must know of the configuration.
@@ -51,7 +51,7 @@ struct Session {
     timeout_ms: i32,
     /// The bucket that the session is in; none once it is closing.
     expires_ms: Option<u64>,
-    owner: Option<Origin>,
+    owner: Option<Owner>,
 }
 
 /// All sessions of a server.
@@ -111,13 +111,78 @@ impl SessionTable {
 
     /// Opens a session for a connection.
     pub fn open(&mut self, owner: Origin, timeout_ms: i32, now_ms: u64) -> SessionId {
+        let session = self.next_id();
+        let owner = Some(Owner::Connection(owner));
+        self.track(session, timeout_ms, owner, now_ms);
+        session
+    }
+
+    /// An id for a session that is to be opened.
+    pub fn next_id(&mut self) -> SessionId {
         let mut session = SessionId(self.next_id);
         while session == SessionId::NONE || self.sessions.contains_key(&session) {
             session = SessionId(session.0.wrapping_add(1));
         }
         self.next_id = session.0.wrapping_add(1);
-        self.track(session, timeout_ms, Some(owner), now_ms);
         session
+    }
+
+    /// Notes a session that another server has opened, for one of its clients.
+    pub fn opened_elsewhere(
+        &mut self,
+        session: SessionId,
+        owner: Option<Owner>,
+        timeout_ms: i32,
+        now_ms: u64,
+    ) {
+        let known = self.sessions.get(&session).and_then(|entry| entry.owner);
+        self.track(session, timeout_ms, owner.or(known), now_ms);
+    }
+
+    /// Takes these sessions in the place of all others.
+    pub fn replace(&mut self, sessions: &[(SessionId, i32)], now_ms: u64) {
+        self.sessions.clear();
+        self.buckets.clear();
+        self.restore(sessions.iter().copied(), now_ms);
+    }
+
+    /// Begins anew: nobody holds a session, none is closing, and each has its whole timeout before
+    /// it. For a server whose role has changed.
+    pub fn restart(&mut self, now_ms: u64) {
+        let sessions = self.snapshot();
+        self.replace(&sessions, now_ms);
+    }
+
+    /// Whether a session with this timeout can be gone on with, and gives it to `owner` if so
+    /// (Apache's `checkIfValidGlobalSession` and `setOwner`).
+    pub fn revalidate(
+        &mut self,
+        session: SessionId,
+        timeout_ms: i32,
+        owner: Owner,
+        now_ms: u64,
+    ) -> bool {
+        let Some(entry) = self.sessions.get_mut(&session) else {
+            return false;
+        };
+        if entry.expires_ms.is_none() {
+            return false;
+        }
+        entry.timeout_ms = timeout_ms;
+        entry.owner = Some(owner);
+        self.touch(session, now_ms)
+    }
+
+    /// Gives a session to a connection of this server, which the leader has allowed. Returns the
+    /// connection that had it.
+    pub fn attach(&mut self, session: SessionId, timeout_ms: i32, owner: Origin) -> Option<Origin> {
+        let entry = self.sessions.get_mut(&session)?;
+        entry.timeout_ms = timeout_ms;
+        let former = entry.owner.replace(Owner::Connection(owner));
+        match former {
+            Some(Owner::Connection(former)) if former != owner => Some(former),
+            _ => None,
+        }
     }
 
     /// Gives a session to another connection, with a timeout of its own (Apache's `reopenSession`).
@@ -139,14 +204,17 @@ impl SessionTable {
             return Err(SessionRefused);
         }
         entry.timeout_ms = timeout_ms;
-        let former = entry.owner.replace(owner);
+        let former = entry.owner.replace(Owner::Connection(owner));
         self.touch(session, now_ms);
-        Ok(former.filter(|&former| former != owner))
+        Ok(match former {
+            Some(Owner::Connection(former)) if former != owner => Some(former),
+            _ => None,
+        })
     }
 
     /// Whether a connection may act for a session (Apache's `checkSession`): `UnknownSession`,
     /// `SessionExpired` where it is closing, `SessionMoved` where another connection has it.
-    pub fn check(&self, session: SessionId, from: Origin) -> Result<(), ErrorCode> {
+    pub fn check(&self, session: SessionId, from: Owner) -> Result<(), ErrorCode> {
         match self.sessions.get(&session) {
             None => Err(ErrorCode::UnknownSession),
             Some(entry) if entry.expires_ms.is_none() => Err(ErrorCode::SessionExpired),
@@ -157,9 +225,12 @@ impl SessionTable {
         }
     }
 
-    /// The connection that has a session.
+    /// The connection of this server that has a session.
     pub fn owner(&self, session: SessionId) -> Option<Origin> {
-        self.sessions.get(&session)?.owner
+        match self.sessions.get(&session)?.owner? {
+            Owner::Connection(origin) => Some(origin),
+            Owner::Learner(_) => None,
+        }
     }
 
     /// The timeout of a session in milliseconds, as its connection negotiated it.
@@ -194,10 +265,11 @@ impl SessionTable {
         *reported = (*reported).max(as_of_ms);
     }
 
-    /// Ends the sessions whose time is over, as far as all shards have reported, and returns them.
-    /// They are closing from now on.
-    pub fn expire(&mut self) -> Vec<SessionId> {
+    /// Ends the sessions whose time is over, as far as all shards have reported and no further than
+    /// `heard_up_to_ms`, until when others have; returns them. They are closing from now on.
+    pub fn expire(&mut self, heard_up_to_ms: u64) -> Vec<SessionId> {
         let horizon_ms = self.as_of_ms.iter().copied().min().unwrap_or(0);
+        let horizon_ms = horizon_ms.min(heard_up_to_ms);
         let mut expired = Vec::new();
         while let Some(bucket) = self.buckets.first_entry()
             && *bucket.key() <= horizon_ms
@@ -229,11 +301,10 @@ impl SessionTable {
         }
     }
 
-    /// Forgets a session, when the transaction that closes it is committed. Returns the connection
-    /// that had it.
-    pub fn remove(&mut self, session: SessionId) -> Option<Origin> {
+    /// Forgets a session, when the transaction that closes it is committed.
+    pub fn remove(&mut self, session: SessionId) {
         self.begin_close(session);
-        self.sessions.remove(&session)?.owner
+        self.sessions.remove(&session);
     }
 
     /// The sessions by the time, in milliseconds, at which they expire, earliest first.
@@ -243,7 +314,7 @@ impl SessionTable {
             .map(|(&at_ms, sessions)| (at_ms, sessions))
     }
 
-    fn track(&mut self, session: SessionId, timeout_ms: i32, owner: Option<Origin>, now_ms: u64) {
+    fn track(&mut self, session: SessionId, timeout_ms: i32, owner: Option<Owner>, now_ms: u64) {
         let expires_ms = bucket_ms(self.tick_ms, now_ms, timeout_ms);
         let before = self.sessions.insert(
             session,

@@ -82,6 +82,11 @@ impl fmt::Display for ServerId {
     }
 }
 
+/// A connection between a leader and a learner, as this server's driver numbers them. Never used
+/// twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct LinkId(pub u64);
+
 #[cfg(test)]
 mod tests {
     use super::*;

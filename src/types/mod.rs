@@ -16,7 +16,7 @@ pub use create_mode::{
 pub use digest_algorithm::DigestAlgorithm;
 pub use ensemble::{ClientAddress, Ensemble, Member, MemberAddress, Role};
 pub use error::ErrorCode;
-pub use ids::{ServerId, SessionId, Zxid};
+pub use ids::{LinkId, ServerId, SessionId, Zxid};
 
 /// Permission bits of an ACL entry (Apache's `ZooDefs.Perms`).
 pub mod perms {

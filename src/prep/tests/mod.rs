@@ -48,6 +48,7 @@ impl World {
                 session: SESSION,
                 session_state: self.session_state,
                 identities: &self.identities,
+                is_forwarded: false,
             },
         );
         match prepared {

@@ -1,0 +1,343 @@
+//! The sequencer of a learner: requests go to the leader, its transactions come back.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::exchange::{Answer, Item, Origin, Owner, Request, ToSequencer};
+use crate::jute::quorum::AuthId;
+use crate::jute::txn::{Txn, TxnHeader, decode_txn};
+use crate::jute::{Record, op};
+use crate::session::session_password;
+use crate::tree::{Applied, Outcome};
+use crate::types::{ErrorCode, SessionId, Zxid};
+use crate::zab::leader::Forwarded;
+use crate::zab::learner::AppendFault;
+
+use super::{DIGEST_LEN, DIGEST_VERSION, Log, Now, Sequencer};
+
+/// What goes to the leader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToLeader {
+    /// A client's request.
+    Request(Forwarded),
+    /// Does this session live? Its timeout in milliseconds goes with it.
+    Revalidate(SessionId, i32),
+}
+
+/// A request on its way.
+#[derive(Debug)]
+struct Pending {
+    origin: Origin,
+    xid: i32,
+    op: i32,
+    timeout_ms: i32,
+    received_us: u64,
+}
+
+/// What a learner's clients wait for.
+#[derive(Debug, Default)]
+pub struct Following {
+    /// Of each session, in order.
+    requests: BTreeMap<SessionId, VecDeque<Pending>>,
+    /// The leader answers syncs in order, without saying whose they are.
+    syncs: VecDeque<Pending>,
+    revalidations: BTreeMap<SessionId, VecDeque<(Origin, i32)>>,
+    /// Sessions heard from since the leader last asked, with their timeouts in milliseconds.
+    touched: BTreeMap<SessionId, i32>,
+    outbox: VecDeque<ToLeader>,
+    waiting: usize,
+}
+
+impl Following {
+    /// Requests on their way.
+    pub fn len(&self) -> usize {
+        self.waiting
+    }
+
+    fn forward(
+        &mut self,
+        session: SessionId,
+        pending: Pending,
+        body: Box<[u8]>,
+        auth: Vec<AuthId>,
+    ) {
+        self.outbox.push_back(ToLeader::Request(Forwarded {
+            session,
+            cxid: pending.xid,
+            op: pending.op,
+            body,
+            identities: auth,
+        }));
+        self.waiting += 1;
+        if pending.op == op::SYNC {
+            self.syncs.push_back(pending);
+        } else {
+            self.requests.entry(session).or_default().push_back(pending);
+        }
+    }
+
+    /// The request that this transaction is the answer to, if one of our clients waits for it.
+    fn answered_by(&mut self, header: &TxnHeader) -> Option<Pending> {
+        let session = SessionId(header.client_id);
+        let queue = self.requests.get_mut(&session)?;
+        let first = queue.front()?;
+        let is_close = |op| op == op::CLOSE_SESSION;
+        // A session that expires is closed by the leader under the number 0.
+        if first.xid != header.cxid || is_close(header.kind) != is_close(first.op) {
+            return None;
+        }
+        let pending = queue.pop_front();
+        if queue.is_empty() {
+            self.requests.remove(&session);
+        }
+        self.waiting -= 1;
+        pending
+    }
+}
+
+impl Sequencer {
+    /// Takes in a shard's message where another server decides.
+    pub(super) fn forward(&mut self, message: ToSequencer) {
+        match message {
+            ToSequencer::Request(request) => self.forward_request(request),
+            ToSequencer::OpenSession { origin, timeout_ms } => {
+                let session = self.sessions.next_id();
+                let pending = Pending {
+                    origin,
+                    xid: 0,
+                    op: op::CREATE_SESSION,
+                    timeout_ms,
+                    received_us: 0,
+                };
+                let body = timeout_ms.to_be_bytes().into();
+                self.following().forward(session, pending, body, Vec::new());
+            }
+            ToSequencer::ReattachSession {
+                origin,
+                session,
+                password,
+                timeout_ms,
+            } => {
+                if session == SessionId::NONE || password != session_password(session) {
+                    self.answer_now(origin, Answer::SessionRefused);
+                    return;
+                }
+                let following = self.following();
+                following
+                    .revalidations
+                    .entry(session)
+                    .or_default()
+                    .push_back((origin, timeout_ms));
+                following
+                    .outbox
+                    .push_back(ToLeader::Revalidate(session, timeout_ms));
+            }
+            ToSequencer::Heard {
+                shard,
+                as_of_ms,
+                sessions,
+            } => {
+                self.sessions.heard(shard, as_of_ms, &sessions);
+                for session in sessions {
+                    self.note_touched(session);
+                }
+            }
+        }
+    }
+
+    fn forward_request(&mut self, request: Request) {
+        self.note_touched(request.session);
+        let auth = request
+            .identities
+            .iter()
+            .map(|identity| AuthId {
+                scheme: identity.scheme.clone(),
+                id: identity.id.clone(),
+            })
+            .collect();
+        let pending = Pending {
+            origin: request.origin,
+            xid: request.xid,
+            op: request.op,
+            timeout_ms: 0,
+            received_us: request.received_us,
+        };
+        self.following()
+            .forward(request.session, pending, request.body, auth);
+    }
+
+    fn note_touched(&mut self, session: SessionId) {
+        if let Some(timeout_ms) = self.sessions.timeout_ms(session) {
+            self.following().touched.insert(session, timeout_ms);
+        }
+    }
+
+    fn following(&mut self) -> &mut Following {
+        self.following
+            .as_mut()
+            .expect("only asked where another server decides")
+    }
+
+    /// The next thing for the leader.
+    pub fn poll_leader(&mut self) -> Option<ToLeader> {
+        self.following.as_mut()?.outbox.pop_front()
+    }
+
+    /// The sessions heard from since the last call, with their timeouts in milliseconds.
+    pub fn take_touched(&mut self) -> BTreeMap<SessionId, i32> {
+        self.following
+            .as_mut()
+            .map(|following| std::mem::take(&mut following.touched))
+            .unwrap_or_default()
+    }
+
+    /// The leader knows a session, or does not.
+    pub fn revalidated(&mut self, session: SessionId, is_valid: bool, now: Now) {
+        let Some(following) = &mut self.following else {
+            return;
+        };
+        let Some(queue) = following.revalidations.get_mut(&session) else {
+            return;
+        };
+        let asked = queue.pop_front();
+        if queue.is_empty() {
+            following.revalidations.remove(&session);
+        }
+        let Some((origin, timeout_ms)) = asked else {
+            return;
+        };
+        if !is_valid {
+            self.answer_now(origin, Answer::SessionRefused);
+            return;
+        }
+        if self.sessions.timeout_ms(session).is_none() {
+            // Opened at another member, whose transaction has not come here yet.
+            let owner = Some(Owner::Connection(origin));
+            self.sessions
+                .opened_elsewhere(session, owner, timeout_ms, now.monotonic_ms);
+        }
+        if let Some(former) = self.sessions.attach(session, timeout_ms, origin) {
+            let reason = ErrorCode::SessionMoved;
+            self.answer_now(former, Answer::Detached { session, reason });
+        }
+        self.note_touched(session);
+        let answer = Answer::Attached {
+            session,
+            password: session_password(session),
+            timeout_ms,
+        };
+        self.answer_now(origin, answer);
+    }
+
+    /// The leader has done the oldest sync that was forwarded to it.
+    pub fn synced(&mut self) {
+        let Some(following) = &mut self.following else {
+            return;
+        };
+        if let Some(pending) = following.syncs.pop_front() {
+            following.waiting -= 1;
+            let answer = reply(&pending, Outcome::Done);
+            self.answer_now(pending.origin, answer);
+        }
+    }
+
+    /// Answers behind all that is committed, before what is not.
+    fn answer_now(&mut self, origin: Origin, answer: Answer) {
+        self.history.insert(Item {
+            zxid: self.committed,
+            changes: Vec::new(),
+            answer: Some((origin, answer)),
+        });
+    }
+
+    /// Applies a transaction of the leader's and hands it to the log.
+    ///
+    /// # Errors
+    /// Where it is none, does not come after the tip, or the disk has no room for it.
+    pub fn apply(
+        &mut self,
+        payload: &[u8],
+        now: Now,
+        log: &mut impl Log,
+    ) -> Result<Zxid, AppendFault> {
+        let (header, txn, digest) =
+            decode_txn(payload).map_err(|error| AppendFault::Bad(error.to_string()))?;
+        let zxid = Zxid(header.zxid);
+        if zxid <= self.tree.tip_zxid() {
+            return Err(AppendFault::Bad(format!(
+                "it does not come after {}",
+                self.tree.tip_zxid()
+            )));
+        }
+        if !log.has_room(payload.len() + DIGEST_LEN) {
+            return Err(AppendFault::NoRoom);
+        }
+        let applied = self.tree.apply(&header, &txn);
+        if let Some(digest) = digest
+            && digest.version == DIGEST_VERSION
+            && self.digest_enabled
+        {
+            self.note_digest(zxid, digest.tree_digest);
+            if digest.tree_digest as u64 != self.tree.digest() {
+                self.metrics.digest_mismatches.increment();
+                tracing::error!(%zxid, "the tree is not what it was at the leader");
+            }
+        }
+        log.append(zxid, payload);
+        self.metrics.commits.increment();
+        self.note_applied(&header, &txn, applied, now);
+        if self.snapshots.logged(payload.len()) && !self.snapshot_running {
+            self.request_snapshot(zxid);
+        }
+        Ok(zxid)
+    }
+
+    /// Keeps the sessions, and finds who waits for this transaction.
+    fn note_applied(&mut self, header: &TxnHeader, txn: &Txn<'_>, applied: Applied, now: Now) {
+        let session = SessionId(header.client_id);
+        let answered = self
+            .following
+            .as_mut()
+            .and_then(|following| following.answered_by(header));
+        let mut answer = answered
+            .as_ref()
+            .map(|pending| (pending.origin, reply(pending, applied.outcome)));
+        match txn {
+            Txn::CreateSession(create) => {
+                let origin = answered.map(|pending| (pending.origin, pending.timeout_ms));
+                let owner = origin.map(|(origin, _)| Owner::Connection(origin));
+                let timeout_ms = create.timeout_ms;
+                self.sessions
+                    .opened_elsewhere(session, owner, timeout_ms, now.monotonic_ms);
+                answer = origin.map(|(origin, timeout_ms)| {
+                    let password = session_password(session);
+                    let attached = Answer::Attached {
+                        session,
+                        password,
+                        timeout_ms,
+                    };
+                    (origin, attached)
+                });
+            }
+            Txn::CloseSession(_) => {
+                let owner = self.sessions.owner(session);
+                self.sessions.begin_close(session);
+                self.closing.push_back((applied.zxid, session));
+                if answer.is_none() {
+                    let reason = ErrorCode::SessionExpired;
+                    answer = owner.map(|origin| (origin, Answer::Detached { session, reason }));
+                }
+            }
+            _ => {}
+        }
+        self.step(applied.changes, answer);
+    }
+}
+
+fn reply(pending: &Pending, outcome: Outcome) -> Answer {
+    Answer::Reply {
+        xid: pending.xid,
+        op: pending.op,
+        outcome,
+        received_us: pending.received_us,
+    }
+}

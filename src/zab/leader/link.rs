@@ -1,0 +1,172 @@
+//! One learner, as its leader sees it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::jute::quorum::kind;
+use crate::types::{ServerId, Zxid};
+use crate::zab::packet::{PacketReader, encode_packet};
+use crate::zab::proposals::Proposals;
+
+/// Bytes that may wait to be sent to one learner; past it the learner is cut off and comes back
+/// to be synchronised.
+pub const QUEUED_BYTES_MAX: usize = 512 << 20;
+
+/// How far a learner has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// It has said nothing.
+    Fresh,
+    /// It has introduced itself and waits for an epoch.
+    Introduced,
+    /// It was told the epoch.
+    EpochSent,
+    /// It has accepted the epoch and waits for the election to be confirmed.
+    EpochAcked,
+    /// It is being brought up to our log and gets all that is proposed since.
+    Syncing,
+    /// It has our log.
+    Synced,
+    /// It serves clients.
+    Active,
+}
+
+/// A link to a learner.
+pub struct Link {
+    pub reader: PacketReader,
+    pub phase: Phase,
+    pub server: Option<ServerId>,
+    pub is_observer: bool,
+    /// Whether it speaks the extension.
+    pub is_ours: bool,
+    /// Its last transaction when it came.
+    pub zxid: Zxid,
+    /// What it has on disk of our log.
+    pub acked: Zxid,
+    /// Up to where it was told what is committed.
+    pub announced: Zxid,
+    /// For each sync that it forwarded and that is not done: the tip at that time.
+    pub syncs: VecDeque<Zxid>,
+    /// Whether the tree is being sent; packets wait behind it.
+    pub is_streaming: bool,
+    pub heard_ms: u64,
+    /// When the newest ping that it has answered was sent.
+    pub pong_sent_ms: u64,
+    /// The newest round that it has answered.
+    pub round_ponged: u64,
+    out: Vec<u8>,
+    behind_tree: Vec<u8>,
+    /// Pings on their way: when they were sent, and the round that they belong to.
+    pings: VecDeque<(u64, u64)>,
+}
+
+/// Pings that may be unanswered: far more than fit into any limit on silence.
+const PINGS_MAX: usize = 4096;
+
+impl Link {
+    pub fn new(now_ms: u64) -> Link {
+        Link {
+            reader: PacketReader::default(),
+            phase: Phase::Fresh,
+            server: None,
+            is_observer: false,
+            is_ours: false,
+            zxid: Zxid::ZERO,
+            acked: Zxid::ZERO,
+            announced: Zxid::ZERO,
+            syncs: VecDeque::new(),
+            is_streaming: false,
+            heard_ms: now_ms,
+            pong_sent_ms: now_ms,
+            round_ponged: 0,
+            out: Vec::new(),
+            behind_tree: Vec::new(),
+            pings: VecDeque::new(),
+        }
+    }
+
+    pub fn has_output(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    pub fn queued_bytes(&self) -> usize {
+        self.out.len() + self.behind_tree.len()
+    }
+
+    pub fn take_output(&mut self, into: &mut Vec<u8>) {
+        into.append(&mut self.out);
+    }
+
+    pub fn send(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        encode(if self.is_streaming {
+            &mut self.behind_tree
+        } else {
+            &mut self.out
+        });
+    }
+
+    pub fn send_proposal(&mut self, zxid: Zxid, payload: &Arc<[u8]>) {
+        self.send(|out| encode_packet(kind::PROPOSAL, zxid.0, Some(payload), out));
+    }
+
+    /// A transaction that is committed already, while the learner is brought up to our log.
+    pub fn send_committed(&mut self, zxid: Zxid, payload: &Arc<[u8]>) {
+        self.send_proposal(zxid, payload);
+        self.send(|out| encode_packet(kind::COMMIT, zxid.0, None, out));
+    }
+
+    /// Tells it what is committed, as far as it may hear. A learner of ours takes the last for all.
+    pub fn announce(&mut self, committed: Zxid, proposals: &Proposals) {
+        let up_to = self
+            .syncs
+            .front()
+            .map_or(committed, |tip| committed.min(*tip));
+        if self.phase < Phase::Syncing || up_to <= self.announced {
+            return;
+        }
+        let from = std::mem::replace(&mut self.announced, up_to);
+        if self.is_observer {
+            for (zxid, payload) in proposals.range(from, up_to) {
+                self.send(|out| encode_packet(kind::INFORM, zxid.0, Some(payload), out));
+            }
+        } else if self.is_ours {
+            self.send(|out| encode_packet(kind::COMMIT, up_to.0, None, out));
+        } else {
+            for (zxid, _) in proposals.range(from, up_to) {
+                self.send(|out| encode_packet(kind::COMMIT, zxid.0, None, out));
+            }
+        }
+    }
+
+    pub fn tree_piece(&mut self, bytes: &[u8], is_last: bool) {
+        if !self.is_streaming {
+            return;
+        }
+        self.out.extend_from_slice(bytes);
+        if is_last {
+            self.is_streaming = false;
+            self.out.append(&mut self.behind_tree);
+        }
+    }
+
+    /// Lets it serve clients.
+    pub fn activate(&mut self) {
+        self.send(|out| encode_packet(kind::UP_TO_DATE, -1, None, out));
+        self.phase = Phase::Active;
+    }
+
+    pub fn ping(&mut self, tip: Zxid, now_ms: u64, round: u64) {
+        if self.pings.len() < PINGS_MAX {
+            self.pings.push_back((now_ms, round));
+            self.send(|out| encode_packet(kind::PING, tip.0, None, out));
+        }
+    }
+
+    /// An answer to the oldest ping; when that was sent. `None` where none was.
+    pub fn ponged(&mut self) -> Option<u64> {
+        let (sent_ms, round) = self.pings.pop_front()?;
+        self.pong_sent_ms = sent_ms;
+        self.round_ponged = self.round_ponged.max(round);
+        Some(sent_ms)
+    }
+}

@@ -1,0 +1,18 @@
+//! The replication protocol: ZAB 1.0 as Apache ZooKeeper 3.5 to 3.9 speak it.
+//!
+//! Everything here is sans-IO: packets, requests, durable positions and ticks in; packets and
+//! events out. Transactions are opaque bytes.
+
+pub mod leader;
+pub mod learner;
+mod packet;
+mod proposals;
+
+pub use packet::{PacketError, PacketReader, encode_packet};
+
+/// The version of the protocol that both sides announce (Apache's 0x10000: ZAB 1.0).
+pub const PROTOCOL_VERSION: i32 = 0x10000;
+
+/// What a learner of ours adds to its introduction, and a leader of ours to its answer: from then
+/// on one ACK or COMMIT stands for all before it. Apache's servers ignore the bytes.
+pub const EXTENSION: &[u8] = b"zkore\x01";
