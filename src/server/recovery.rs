@@ -111,6 +111,12 @@ pub fn recover(config: &Config, disk: &dyn Disk) -> Result<RecoveredServer, Serv
             "transactions after which the tree is not what it was when they were logged"
         );
     }
+    if !config.force_sync {
+        tracing::warn!(
+            "forceSync=no: writes are answered before the disk has them; a power failure or a \
+             crash of the machine may lose the last ones"
+        );
+    }
     tracing::info!(
         snapshot = %after,
         records = recovered.records,
