@@ -28,6 +28,9 @@ pub enum ServerError {
     /// The machine does not offer what is needed.
     #[error(transparent)]
     Machine(#[from] ProbeError),
+    /// The settings name an ensemble.
+    #[error("an ensemble is configured, and this version serves alone only; leave one server line")]
+    Ensemble,
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}{hint}")]
     Listen {
@@ -134,5 +137,8 @@ impl ServerError {
 
 /// Runs a server until SIGTERM or SIGINT; an error tells why it ended otherwise.
 pub fn run(config: Config) -> Result<(), ServerError> {
+    if config.ensemble.is_some() {
+        return Err(ServerError::Ensemble);
+    }
     start::run(config)
 }
