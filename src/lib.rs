@@ -16,6 +16,8 @@ pub mod session;
 pub mod tree;
 pub mod watch;
 
+pub mod zab;
+
 pub mod exchange;
 pub mod sequencer;
 pub mod shard;

@@ -33,6 +33,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "types", "jute", "auth", "tree", "session", "watch", "exchange", "metrics", "admin",
         ],
     ),
+    ("zab", &["types", "jute"]),
     ("wal", &["types", "jute", "io"]),
     ("snapshot", &["types", "jute", "io", "tree"]),
     ("admin", &["types", "jute", "metrics", "exchange", "auth"]),
