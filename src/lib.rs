@@ -23,6 +23,7 @@ pub mod sequencer;
 pub mod shard;
 
 pub mod snapshot;
+pub mod storage;
 pub mod wal;
 
 pub mod admin;

@@ -36,6 +36,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("zab", &["types", "jute"]),
     ("wal", &["types", "jute", "io"]),
     ("snapshot", &["types", "jute", "io", "tree"]),
+    (
+        "storage",
+        &["types", "jute", "io", "tree", "wal", "snapshot"],
+    ),
     ("admin", &["types", "jute", "metrics", "exchange", "auth"]),
     ("rt", &["types", "io", "wal"]),
     ("client", &["types", "jute"]),
