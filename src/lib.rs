@@ -16,11 +16,14 @@ pub mod session;
 pub mod tree;
 pub mod watch;
 
+pub mod zab;
+
 pub mod exchange;
 pub mod sequencer;
 pub mod shard;
 
 pub mod snapshot;
+pub mod storage;
 pub mod wal;
 
 pub mod zab;

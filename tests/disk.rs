@@ -83,21 +83,6 @@ fn check(spec: &ServerSpec) {
     assert!(server.stop());
 }
 
-/// The files with this prefix, oldest first.
-fn files(spec: &ServerSpec, prefix: &str) -> Vec<PathBuf> {
-    let names = fs::read_dir(spec.data_dir().join("zkore-1")).expect("it was made");
-    let mut found: Vec<(u64, PathBuf)> = names
-        .filter_map(|entry| {
-            let path = entry.expect("readable").path();
-            let name = path.file_name()?.to_str()?;
-            let zxid = u64::from_str_radix(name.strip_prefix(prefix)?, 16).ok()?;
-            Some((zxid, path))
-        })
-        .collect();
-    found.sort();
-    found.into_iter().map(|(_, path)| path).collect()
-}
-
 fn flip(path: &Path, offset: u64) {
     let file = fs::File::options()
         .read(true)
@@ -122,7 +107,7 @@ fn a_torn_tail_is_cut_off_and_nothing_acknowledged_is_lost() {
     let folder = folder();
     let spec = spec(folder.path());
     fill(&spec, true);
-    let last = files(&spec, "log.").pop().expect("there is a log");
+    let last = spec.files("log.").pop().expect("there is a log");
     let bytes = fs::read(&last).expect("readable");
     let used = bytes.iter().rposition(|&byte| byte != 0).expect("written");
     let end = (used as u64 + 1).next_multiple_of(BLOCK);
@@ -144,7 +129,7 @@ fn damage_in_the_middle_of_the_log_is_named_and_never_cut_off() {
     let folder = folder();
     let spec = spec(folder.path());
     fill(&spec, false);
-    let log = files(&spec, "log.");
+    let log = spec.files("log.");
     assert!(log.len() > 2, "{log:?}");
     let damaged = &log[1];
     let offset = 3 * BLOCK + 200;
@@ -169,7 +154,7 @@ fn a_missing_segment_is_named() {
     let folder = folder();
     let spec = spec(folder.path());
     fill(&spec, false);
-    let log = files(&spec, "log.");
+    let log = spec.files("log.");
     let aside = folder.path().join("aside");
     fs::rename(&log[1], &aside).expect("it is ours");
     let text = refusal(&spec);
@@ -188,7 +173,7 @@ fn a_damaged_snapshot_is_set_aside_for_the_one_before() {
         let folder = folder();
         let spec = spec(folder.path()).with("snapCount=40");
         fill(&spec, false);
-        let newest = files(&spec, "snapshot.").pop().expect("several were due");
+        let newest = spec.files("snapshot.").pop().expect("several were due");
         let bytes = fs::read(&newest).expect("readable");
         if is_truncated {
             fs::write(&newest, &bytes[..bytes.len() / 2]).expect("writable");
@@ -213,7 +198,7 @@ fn damaged_snapshots_alone_are_no_new_beginning() {
     let folder = folder();
     let spec = spec(folder.path()).with("snapCount=40");
     fill(&spec, false);
-    for path in files(&spec, "snapshot.") {
+    for path in spec.files("snapshot.") {
         flip(&path, 100);
     }
     for entry in fs::read_dir(spec.data_dir().join("zkore-1")).expect("it is there") {

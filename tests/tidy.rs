@@ -33,8 +33,13 @@ const LAYERS: &[(&str, &[&str])] = &[
             "types", "jute", "auth", "tree", "session", "watch", "exchange", "metrics", "admin",
         ],
     ),
+    ("zab", &["types", "jute"]),
     ("wal", &["types", "jute", "io"]),
     ("snapshot", &["types", "jute", "io", "tree"]),
+    (
+        "storage",
+        &["types", "jute", "io", "tree", "wal", "snapshot"],
+    ),
     ("admin", &["types", "jute", "metrics", "exchange", "auth"]),
     ("rt", &["types", "io", "wal"]),
     ("client", &["types", "jute"]),

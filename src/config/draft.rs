@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::path::PathBuf;
 
-use super::servers::ServerLine;
+use super::ensemble::{EnsembleDraft, Settled};
+use super::error::Warning;
 use super::settings::{CLIENT_PORT_DEFAULT, Config};
 
 /// The longest tick in milliseconds: twenty of them must fit a session timeout.
@@ -22,7 +23,7 @@ pub(super) struct Draft {
     pub min_session_timeout_ms: Option<i32>,
     /// `None` is twenty ticks.
     pub max_session_timeout_ms: Option<i32>,
-    pub servers: Vec<ServerLine>,
+    pub ensemble: EnsembleDraft,
     /// Said by a key that replaced a value which cannot be had as given.
     pub adjustment: Option<String>,
 }
@@ -30,9 +31,17 @@ pub(super) struct Draft {
 impl Draft {
     /// Settles what depends on other settings. `file_given` is whether there is a zoo.cfg, which
     /// must then name the data directory and the port.
-    pub(super) fn finish(mut self, file_given: bool) -> Result<Config, String> {
+    pub(super) fn finish(
+        mut self,
+        file_given: bool,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Config, String> {
         self.settle_directories(file_given)?;
-        self.settle_client_address(file_given)?;
+        let ensemble = std::mem::take(&mut self.ensemble);
+        let (data_dir, extended_types) = (&self.config.data_dir, self.config.extended_types);
+        let mut settled = ensemble.settle(data_dir, file_given, extended_types, warnings)?;
+        self.config.ensemble = settled.ensemble.take();
+        self.settle_client_address(file_given, settled)?;
         let config = &mut self.config;
         let ticks = |count: i32| count * config.tick_time_ms;
         let min_ms = self.min_session_timeout_ms.unwrap_or_else(|| ticks(2));
@@ -60,23 +69,46 @@ impl Draft {
         Ok(())
     }
 
-    /// The port of the only `server.N` line stands in where zoo.cfg names none.
-    fn settle_client_address(&mut self, file_given: bool) -> Result<(), String> {
-        let from_server = self.servers.first().and_then(|line| line.client.clone());
-        let (address, port) = match (self.client_port, from_server) {
-            (Some(port), _) => (self.client_port_address.clone(), port),
-            (None, Some(client)) => (client.address, client.port),
-            (None, None) if self.client_port_address.is_some() => {
-                return Err("clientPortAddress is set but clientPort is not set".to_string());
-            }
-            (None, None) if file_given => return Err("clientPort is not set".to_string()),
-            (None, None) => (None, CLIENT_PORT_DEFAULT),
+    /// What the own server line says of clients stands in where zoo.cfg names no port, and must
+    /// not contradict it (Apache's `setupClientPort`).
+    fn settle_client_address(&mut self, file_given: bool, lines: Settled) -> Result<(), String> {
+        if self.client_port.is_none() && self.client_port_address.is_some() {
+            return Err("clientPortAddress is set but clientPort is not set".to_string());
+        }
+        let given = match (self.client_port, &self.client_port_address) {
+            (Some(port), Some(name)) => Some(resolve("clientPortAddress", name, port)?),
+            (Some(port), None) => Some(every_address(port)),
+            (None, _) => None,
         };
-        self.config.client_address = match address {
-            Some(address) => resolve(&address, port)?,
-            None => every_address(port),
+        let line = match &lines.client {
+            Some(client) if given.is_none() || lines.is_client_mine => Some(match &client.host {
+                Some(host) => resolve("client address of the server line", host, client.port)?,
+                None => every_address(client.port),
+            }),
+            _ => None,
+        };
+        self.config.client_address = match (given, line) {
+            (Some(given), Some(line)) if !agree(given, line) => {
+                return Err(format!(
+                    "client address {given} of clientPort is different from {line} in the server \
+                     line of this server; leave one of them out"
+                ));
+            }
+            (_, Some(line)) => line,
+            (Some(given), None) => given,
+            (None, None) if file_given => return Err("clientPort is not set".to_string()),
+            (None, None) => every_address(CLIENT_PORT_DEFAULT),
         };
         Ok(())
+    }
+}
+
+/// Whether zoo.cfg and the server line can both be right.
+fn agree(given: SocketAddr, line: SocketAddr) -> bool {
+    if given.ip().is_unspecified() {
+        given.port() == line.port()
+    } else {
+        given == line
     }
 }
 
@@ -92,12 +124,12 @@ fn every_address(port: u16) -> SocketAddr {
 }
 
 /// The address of this name; IPv4 is preferred, as Java does.
-fn resolve(name: &str, port: u16) -> Result<SocketAddr, String> {
+fn resolve(key: &str, name: &str, port: u16) -> Result<SocketAddr, String> {
     let host = name
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
         .unwrap_or(name);
-    let failed = |reason: String| format!("clientPortAddress={name} cannot be resolved: {reason}");
+    let failed = |reason: String| format!("{key}={name} cannot be resolved: {reason}");
     let addresses: Vec<SocketAddr> = (host, port)
         .to_socket_addrs()
         .map_err(|error| failed(error.to_string()))?

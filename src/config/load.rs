@@ -3,23 +3,26 @@
 use std::collections::HashMap;
 
 use super::draft::Draft;
+use super::dynamic;
 use super::error::{ConfigError, Origin, Severity, Warning};
 use super::keys::{self, KeySpec, Status};
 use super::settings::Config;
 use super::sources::{Setting, Sources};
 
 impl Config {
-    /// Reads and checks all settings. Looks up `clientPortAddress` where it is a host name.
+    /// Reads and checks all settings, with the dynamic configuration file that they name and the
+    /// server's `myid`. Looks up the host name on which clients are served, and no other.
     pub fn load(sources: &Sources) -> Result<(Config, Vec<Warning>), ConfigError> {
         let mut warnings = Vec::new();
-        let known = recognise(sources.settings()?, &mut warnings);
+        let settings = dynamic::extend(sources.settings()?)?;
+        let known = recognise(settings, &mut warnings);
         let mut draft = Draft::default();
         for (spec, setting) in weightiest(known, &mut warnings) {
             apply(&mut draft, spec, setting, &mut warnings)?;
         }
         let file = sources.file.as_ref().map(|file| file.path.clone());
         let mut config = draft
-            .finish(file.is_some())
+            .finish(file.is_some(), &mut warnings)
             .map_err(|reason| ConfigError::Invalid {
                 whence: file
                     .as_ref()
@@ -28,6 +31,9 @@ impl Config {
                     }),
                 reason,
             })?;
+        if let Some(file) = &file {
+            warnings.extend(dynamic::warn_of_next(file));
+        }
         config.config_file = file;
         Ok((config, warnings))
     }
@@ -111,14 +117,15 @@ fn apply(
 ) -> Result<(), ConfigError> {
     match spec.status {
         Status::Works(put) => {
-            (put.0)(draft, &setting.value).map_err(|expected| ConfigError::BadValue {
-                origin: setting.origin.clone(),
-                key: setting.key.clone(),
-                value: setting.value.clone(),
-                allowed: expected.0,
-            })?;
-            if spec.name == SERVER_LINES {
-                return accept_server_line(draft, setting, warnings);
+            put.put(draft, &setting.key, &setting.value)
+                .map_err(|expected| ConfigError::BadValue {
+                    origin: setting.origin.clone(),
+                    key: setting.key.clone(),
+                    value: setting.value.clone(),
+                    allowed: expected.0,
+                })?;
+            if keys::is_membership(spec) {
+                draft.ensemble.origin = Some(setting.origin.clone());
             }
             if let Some(message) = draft.adjustment.take() {
                 warnings.push(warning(setting, message));
@@ -138,41 +145,6 @@ fn apply(
             }
         }
     }
-    Ok(())
-}
-
-const SERVER_LINES: &str = "server.*";
-
-/// One participant alone is served as a standalone server (Apache's
-/// `QuorumPeerConfig.parseDynamicConfig`, kept there for HBase).
-fn accept_server_line(
-    draft: &Draft,
-    setting: Setting,
-    warnings: &mut Vec<Warning>,
-) -> Result<(), ConfigError> {
-    let id = keys::bare(&setting.key).trim_start_matches("server.");
-    if id.parse::<i64>().is_err() {
-        return Err(ConfigError::BadValue {
-            origin: setting.origin,
-            key: setting.key,
-            value: setting.value,
-            allowed: "a number as the server's id in the key".to_string(),
-        });
-    }
-    if draft.servers.iter().any(|line| line.is_observer) {
-        return Err(refusal(
-            setting,
-            "an observer needs an ensemble, which is not there yet",
-        ));
-    }
-    if draft.servers.len() > 1 {
-        return Err(refusal(
-            setting,
-            "the ensemble is not there yet; only a standalone server can be configured",
-        ));
-    }
-    let message = "only one server specified: serving standalone".to_string();
-    warnings.push(warning(setting, message));
     Ok(())
 }
 

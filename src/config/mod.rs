@@ -4,6 +4,8 @@
 //! them, [`keys::groups`] lists every key with what is done with it.
 
 mod draft;
+mod dynamic;
+mod ensemble;
 mod error;
 pub mod keys;
 mod load;
@@ -14,10 +16,13 @@ mod sources;
 mod values;
 
 #[cfg(test)]
+mod ensemble_tests;
+#[cfg(test)]
 mod load_tests;
 #[cfg(test)]
 mod readme_tests;
 
+pub use ensemble::EnsembleConfig;
 pub use error::{ConfigError, Origin, Severity, Warning};
 pub use settings::{
     CLIENT_PORT_DEFAULT, Config, LogFormat, PURGE_INTERVAL_UNIT_MS, SNAP_RETAIN_COUNT_MIN,

@@ -1,86 +1,110 @@
-//! Lines that name the members of an ensemble (Apache's `QuorumServer`), as far as a standalone
-//! server reads them: one participant alone is served as a standalone server, as Apache does.
+//! The value of a `server.N` line (Apache's `QuorumServer.initializeWithAddressString`).
 
-/// What a `server.N` line says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ServerLine {
-    /// Whether the member only observes.
-    pub is_observer: bool,
-    /// Where its clients connect, if the line says so.
-    pub client: Option<ClientAddress>,
-}
+use super::values::Expected;
+use crate::types::{ClientAddress, Member, MemberAddress, Role};
 
-/// Where clients connect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ClientAddress {
-    /// `None` is every address.
-    pub address: Option<String>,
-    /// The port.
-    pub port: u16,
-}
+/// The form of a value, for messages.
+const FORM: &str = "<host>:<port>:<election port>[:participant|observer], several of them with | between, and then [;[<client address>:]<client port>]";
 
-/// The form of a line, for messages.
-pub(super) const FORM: &str = "server.<id>=<host>:<port>:<election port>[:participant|observer][;[<client address>:]<client port>]";
-
-/// Reads the value of a `server.N` line; `None` where it is not of the [`FORM`].
-pub(super) fn parse(value: &str) -> Option<ServerLine> {
-    let (member, client) = match value.split_once(';') {
-        Some((member, client)) => (member, Some(client.trim())),
-        None => (value, None),
+/// Reads the value of a `server.N` line. A host may be any text: it is looked up when it is used.
+/// An empty part at the end is none at all, as Java splits.
+pub(super) fn parse(value: &str) -> Result<Member, Expected> {
+    let form = || Expected(FORM.to_string());
+    let (servers, client) = match split(value, ';').as_slice() {
+        [servers] => (*servers, None),
+        [servers, client] => (*servers, Some(*client)),
+        _ => return Err(form()),
     };
-    let mut is_observer = false;
-    for address in member.split('|') {
-        let role = member_role(address.trim())?;
-        is_observer |= role.is_some_and(|role| role.eq_ignore_ascii_case("observer"));
+    let mut addresses = Vec::new();
+    let mut roles = Vec::new();
+    for text in split(servers, '|') {
+        let (address, role) = parse_server(text).ok_or_else(form)?;
+        if address.quorum_port == address.election_port {
+            return Err(Expected(
+                "different ports for the quorum and for elections".to_string(),
+            ));
+        }
+        addresses.push(address);
+        roles.extend(role);
+    }
+    let role = roles.first().copied().unwrap_or_default();
+    if roles.iter().any(|&other| other != role) {
+        return Err(Expected(
+            "the same role with each of the addresses".to_string(),
+        ));
     }
     let client = match client {
-        Some(client) => Some(parse_client(client)?),
+        Some(client) => Some(parse_client(client).ok_or_else(form)?),
         None => None,
     };
-    Some(ServerLine {
-        is_observer,
+    Ok(Member {
+        addresses,
+        role,
         client,
     })
 }
 
-/// The role in `host:port:port[:role]`, after the address was found well formed.
-fn member_role(address: &str) -> Option<Option<&str>> {
-    let (host, rest) = split_host(address)?;
-    let fields: Vec<&str> = rest.split(':').collect();
-    let (ports, role) = match fields.as_slice() {
-        [first, second] => ([first, second], None),
-        [first, second, role] => ([first, second], Some(*role)),
+fn parse_server(text: &str) -> Option<(MemberAddress, Option<Role>)> {
+    let fields = fields(text)?;
+    let (host, quorum_port, election_port, role) = match fields.as_slice() {
+        [host, quorum, election] => (host, quorum, election, None),
+        [host, quorum, election, role] => (host, quorum, election, Some(parse_role(role)?)),
         _ => return None,
     };
-    let is_role = |role: &str| {
-        role.eq_ignore_ascii_case("participant") || role.eq_ignore_ascii_case("observer")
+    let address = MemberAddress {
+        host: (!host.is_empty()).then(|| (*host).to_string())?,
+        quorum_port: parse_port(quorum_port)?,
+        election_port: parse_port(election_port)?,
     };
-    let well_formed = !host.is_empty()
-        && ports.iter().all(|port| port.parse::<u16>().is_ok())
-        && role.is_none_or(is_role);
-    well_formed.then_some(role)
+    Some((address, role))
 }
 
-fn parse_client(client: &str) -> Option<ClientAddress> {
-    if let Ok(port) = client.parse() {
-        return Some(ClientAddress {
-            address: None,
-            port,
-        });
+/// Reads a role's name in any case.
+pub(super) fn parse_role(name: &str) -> Option<Role> {
+    if name.eq_ignore_ascii_case("participant") {
+        Some(Role::Participant)
+    } else if name.eq_ignore_ascii_case("observer") {
+        Some(Role::Observer)
+    } else {
+        None
     }
-    let (host, port) = split_host(client)?;
-    Some(ClientAddress {
-        address: Some(host.to_string()),
-        port: port.parse().ok()?,
-    })
 }
 
-/// Parts the host, which may be IPv6 in brackets, from what follows its colon.
-fn split_host(address: &str) -> Option<(&str, &str)> {
-    match address.strip_prefix('[') {
-        Some(bracketed) => bracketed.split_once("]:"),
-        None => address.split_once(':'),
+/// A port alone, or with an address before it; 0.0.0.0 is what Apache writes for every address.
+fn parse_client(text: &str) -> Option<ClientAddress> {
+    let fields = fields(text)?;
+    let (host, port) = match fields.as_slice() {
+        [port] => (None, port),
+        ["0.0.0.0", port] => (None, port),
+        [host, port] if !host.is_empty() => (Some((*host).to_string()), port),
+        _ => return None,
+    };
+    let port = parse_port(port)?;
+    Some(ClientAddress { host, port })
+}
+
+fn parse_port(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|&port| port > 0)
+}
+
+/// What stands between colons; the first may be IPv6 in brackets.
+fn fields(text: &str) -> Option<Vec<&str>> {
+    let Some(bracketed) = text.strip_prefix('[') else {
+        return Some(split(text, ':'));
+    };
+    let (host, rest) = bracketed.split_once(']')?;
+    let mut fields = vec![host];
+    fields.extend(split(rest.strip_prefix(':')?, ':'));
+    Some(fields)
+}
+
+/// Parts a text as Java's `split` does: without the empty parts at its end.
+fn split(text: &str, separator: char) -> Vec<&str> {
+    let mut parts: Vec<&str> = text.split(separator).map(str::trim).collect();
+    while parts.len() > 1 && parts.last().is_some_and(|part| part.is_empty()) {
+        parts.pop();
     }
+    parts
 }
 
 #[cfg(test)]
@@ -88,39 +112,79 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_every_form() {
-        let line = |is_observer, client: Option<(Option<&str>, u16)>| {
-            Some(ServerLine {
-                is_observer,
-                client: client.map(|(address, port)| ClientAddress {
-                    address: address.map(str::to_string),
-                    port,
-                }),
-            })
-        };
-        for (value, expected) in [
-            ("zoo1:2888:3888", line(false, None)),
-            ("zoo1:2888:3888:participant", line(false, None)),
-            ("zoo1:2888:3888:OBSERVER", line(true, None)),
-            ("zoo1:2888:3888;2181", line(false, Some((None, 2181)))),
+    fn lines_of_every_form_in_the_words_of_the_reference() {
+        for (value, shown) in [
+            ("zoo1:2888:3888", "zoo1:2888:3888:participant"),
+            ("zoo1:2888:3888:participant", "zoo1:2888:3888:participant"),
+            ("zoo1:2888:3888:OBSERVER", "zoo1:2888:3888:observer"),
+            (
+                "zoo1:2888:3888;2181",
+                "zoo1:2888:3888:participant;0.0.0.0:2181",
+            ),
+            (
+                "zoo1:2888:3888:observer;0.0.0.0:2181",
+                "zoo1:2888:3888:observer;0.0.0.0:2181",
+            ),
             (
                 "[::1]:2888:3888:participant;[::1]:2181",
-                line(false, Some((Some("::1"), 2181))),
+                "[::1]:2888:3888:participant;[::1]:2181",
             ),
             (
                 "a:1:2|b:3:4;127.0.0.1:2181",
-                line(false, Some((Some("127.0.0.1"), 2181))),
+                "a:1:2|b:3:4:participant;127.0.0.1:2181",
             ),
-            ("zoo1", None),
-            ("zoo1:2888", None),
-            ("zoo1:2888:x", None),
-            ("zoo1:2888:3888:leader", None),
-            ("zoo1:2888:3888;", None),
-            ("zoo1:2888:3888;x", None),
-            (":2888:3888", None),
-            ("", None),
+            (
+                "b:3:4:observer | [2001:db8::2]:5:6:observer",
+                "[2001:db8::2]:5:6|b:3:4:observer",
+            ),
+            (
+                "zoo1/10.0.0.1:2888:3888",
+                "zoo1/10.0.0.1:2888:3888:participant",
+            ),
+            ("zoo1:2888:3888;", "zoo1:2888:3888:participant"),
+            ("zoo1:2888:3888:", "zoo1:2888:3888:participant"),
+            (" zoo1 : 2888 : 3888 ", "zoo1:2888:3888:participant"),
         ] {
-            assert_eq!(parse(value), expected, "{value:?}");
+            let shown = Ok(shown.to_string());
+            assert_eq!(parse(value).map(|m| m.to_string()), shown, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn other_lines_are_refused() {
+        for value in [
+            "zoo1",
+            "zoo1:2888",
+            "zoo1:2888:x",
+            "zoo1:2888:65536",
+            "zoo1:0:3888",
+            "zoo1:2888:3888:leader",
+            "zoo1:2888:3888:observer:1",
+            "zoo1:2888:3888;x",
+            "zoo1:2888:3888;a:b:1",
+            "zoo1:2888:3888;2181;2182",
+            "zoo1:2888:3888;[::1",
+            "zoo1:2888:3888;[::1]",
+            ":2888:3888",
+            "[::1]2888:3888",
+            "[::1:2888:3888",
+            "|",
+            "a:1:2|",
+            "",
+        ] {
+            let refused = parse(value).err().map(|expected| expected.0);
+            // Java drops the empty part behind the bar.
+            let expected = (value != "a:1:2|").then(|| FORM.to_string());
+            assert_eq!(refused, expected, "{value:?}");
+        }
+        for (value, expected) in [
+            ("a:1:1", "different ports for the quorum and for elections"),
+            (
+                "a:1:2|b:1:2:observer|c:1:2:participant",
+                "the same role with each of the addresses",
+            ),
+        ] {
+            assert_eq!(parse(value), Err(Expected(expected.to_string())));
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use super::EnsembleConfig;
 use crate::types::{DigestAlgorithm, limits};
 
 /// Port for clients where none is given.
@@ -128,6 +129,10 @@ pub struct Config {
     /// `isro`. Default no. (`readonlymode.enabled`)
     pub read_only_mode: bool,
 
+    /// The ensemble that this server is a member of; `None` where it stands alone. (`server.*`
+    /// and what belongs to them)
+    pub ensemble: Option<EnsembleConfig>,
+
     /// Threads that serve clients, each on its own core; 1 or more, by default one less than
     /// there are cores. (`zkore.shards`)
     pub shards: usize,
@@ -192,6 +197,7 @@ impl Default for Config {
             tree_digest_enabled: true,
             close_session_txn_enabled: true,
             read_only_mode: false,
+            ensemble: None,
             shards: default_shards(),
             log_format: LogFormat::Text,
             log_filter: "info".to_string(),

@@ -60,14 +60,7 @@ impl Sources {
 
     /// Reads a zoo.cfg.
     pub fn read_file(&mut self, path: &Path) -> Result<(), ConfigError> {
-        let bytes = std::fs::read(path).map_err(|source| ConfigError::Read {
-            path: path.to_path_buf(),
-            source,
-        })?;
-        self.file = Some(ConfigFile {
-            path: path.to_path_buf(),
-            bytes,
-        });
+        self.file = Some(ConfigFile::read(path)?);
         Ok(())
     }
 
@@ -125,7 +118,20 @@ impl Sources {
 }
 
 impl ConfigFile {
-    fn settings(&self) -> Result<Vec<Setting>, ConfigError> {
+    /// Reads a file of settings.
+    pub(super) fn read(path: &Path) -> Result<ConfigFile, ConfigError> {
+        let bytes = std::fs::read(path).map_err(|source| ConfigError::Read {
+            path: path.to_path_buf(),
+            source,
+        })?;
+        Ok(ConfigFile {
+            path: path.to_path_buf(),
+            bytes,
+        })
+    }
+
+    /// What it says, in its order.
+    pub(super) fn settings(&self) -> Result<Vec<Setting>, ConfigError> {
         let origin = |line| Origin::File {
             path: self.path.clone(),
             line,

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::exchange::{Answer, Item, Origin, Owner, Request, ToSequencer};
+use crate::jute::op;
 use crate::jute::quorum::AuthId;
 use crate::jute::txn::{Txn, TxnHeader, decode_txn};
-use crate::jute::{Record, op};
 use crate::session::session_password;
 use crate::tree::{Applied, Outcome};
 use crate::types::{ErrorCode, SessionId, Zxid};

@@ -199,8 +199,12 @@ impl Sequencer {
     }
 
     /// Ends sessions whose time is over, and deletes containers and nodes past their time. To be
-    /// called several times a tick.
-    pub fn tick(&mut self, now: Now, log: &mut impl Log) {
+    /// called several times a tick. Sessions that learners hold have been heard of up to
+    /// `heard_up_to_ms`.
+    pub fn tick(&mut self, now: Now, heard_up_to_ms: u64, log: &mut impl Log) {
+        if self.following.is_some() {
+            return;
+        }
         self.expired.extend(self.sessions.expire(heard_up_to_ms));
         while let Some(&session) = self.expired.front() {
             if !self.close_expired(session, now, log) {

@@ -177,3 +177,73 @@ fn report(done: &Sender<Done>, result: Done) {
         "the queue holds all results that there can be"
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::io::memory::MemoryDisk;
+    use crate::rt::clock;
+    use crate::rt::mailbox::{self, RingBell};
+    use crate::tree::{Tree, TreeConfig, TreeLoader, open_acl};
+    use crate::types::Zxid;
+
+    const FOLDER: &str = "/data";
+
+    fn tree_at(zxid: Zxid) -> Tree {
+        let mut loader = TreeLoader::new(TreeConfig {
+            extended_types: false,
+            digest_enabled: true,
+        });
+        let root = loader.add("/", &Default::default(), None, &[open_acl()]);
+        root.expect("the root comes first");
+        loader.finish(zxid, None).expect("sound")
+    }
+
+    fn snapshots(disk: &MemoryDisk) -> Vec<String> {
+        let mut names = disk.list(Path::new(FOLDER)).expect("it was made");
+        names.retain(|name| name.starts_with("snapshot."));
+        names
+    }
+
+    fn wait_for_snapshots(disk: &MemoryDisk, expected: &[&str]) {
+        let deadline = 500;
+        for _ in 0..deadline {
+            if snapshots(disk) == expected {
+                return;
+            }
+            clock::pause(Duration::from_millis(10));
+        }
+        panic!("{:?} instead of {expected:?}", snapshots(disk));
+    }
+
+    #[test]
+    fn old_snapshots_go_at_start_and_after_every_interval() {
+        let disk = MemoryDisk::default();
+        let write = |zxids: std::ops::RangeInclusive<i64>| {
+            for zxid in zxids.map(Zxid) {
+                let view = tree_at(zxid).view(zxid);
+                let written = snapshot::write(&disk, Path::new(FOLDER), &view, &[]);
+                written.expect("there is room");
+            }
+        };
+        disk.create_dir(Path::new(FOLDER)).expect("there is room");
+        write(1..=5);
+        let bell = RingBell::new().expect("descriptors are left");
+        let (done, _results) = mailbox::to_ring(DONE_MAX, &bell);
+        let config = BackgroundConfig {
+            disk: Arc::new(disk.clone()),
+            log_dir: FOLDER.into(),
+            snapshot_dir: FOLDER.into(),
+            retain_count: 3,
+            clock: Monotonic::start(),
+            purge_interval: Some(Duration::from_millis(50)),
+        };
+        let background = Background::start(config, done).expect("threads are left");
+        wait_for_snapshots(&disk, &["snapshot.3", "snapshot.4", "snapshot.5"]);
+        write(6..=7);
+        wait_for_snapshots(&disk, &["snapshot.5", "snapshot.6", "snapshot.7"]);
+        drop(background);
+    }
+}

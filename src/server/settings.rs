@@ -6,6 +6,9 @@ use crate::prep::{PrepConfig, ReapConfig};
 use crate::sequencer::SequencerConfig;
 use crate::session::SessionConfig;
 use crate::shard::ShardConfig;
+use crate::storage::StorageOptions;
+use crate::tree::TreeConfig;
+use crate::wal::WalOptions;
 
 /// The id of a server that is alone, as Apache gives it; the top byte of its session ids.
 const SERVER_ID_ALONE: u8 = 1;
@@ -19,6 +22,27 @@ pub fn auth(config: &Config) -> AuthConfig {
         super_digest: config.super_digest.clone(),
         x509_enabled: config.x509_auth_enabled,
         x509_super_user: config.x509_super_user.clone(),
+    }
+}
+
+/// For what is on disk.
+pub fn storage(config: &Config) -> StorageOptions {
+    let limit = config.txn_log_size_limit_bytes.unwrap_or(u64::MAX);
+    StorageOptions {
+        data_dir: config.data_dir.clone(),
+        data_log_dir: config.data_log_dir.clone(),
+        is_dir_autocreate: config.data_dir_autocreate,
+        is_db_autocreate: config.db_autocreate,
+        is_member: false,
+        tree: TreeConfig {
+            extended_types: config.extended_types,
+            digest_enabled: config.tree_digest_enabled,
+        },
+        wal: WalOptions {
+            segment_bytes: config.pre_alloc_bytes.min(limit),
+            is_synchronous: config.force_sync,
+            ..WalOptions::default()
+        },
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::exchange::{ShardId, ToSequencer};
-use crate::io::{Disk, DiskLock};
+use crate::io::Disk;
 use crate::metrics::{ShardMetrics, WriteMetrics};
 use crate::rt::clock::{self, Monotonic};
 use crate::rt::disk::StdDisk;
@@ -18,12 +18,12 @@ use crate::rt::{cpu, net, probe, signal};
 use crate::sequencer::{Now, Sequencer, SnapshotPolicy};
 use crate::session::SessionTable;
 use crate::shard::{Shard, Shared};
+use crate::storage::{Recovered, Storage};
 use crate::tree::Tree;
 use crate::types::{SessionId, limits};
 
 use super::background::{self, Background, BackgroundConfig};
 use super::gather::Gatherers;
-use super::recovery::{self, RecoveredServer};
 use super::report::{Folders, ServerInfo};
 use super::sequencer_loop::{self, Control, SequencerParts};
 use super::shard_loop::{self, ShardParts, ToShard};
@@ -49,11 +49,11 @@ pub fn run(config: Config) -> Result<(), ServerError> {
     };
     probe::file_descriptors(OWN_FILES + clients)?;
     let disk: Arc<dyn Disk> = Arc::new(StdDisk);
-    let recovered = recovery::recover(&config, &*disk)?;
+    let opened = Storage::open(settings::storage(&config), Arc::clone(&disk))?;
     let listeners = listen(&config)?;
     let address = listeners[0].local_addr().map_err(ServerError::Thread)?;
     let ending = Ending::default();
-    let running = Running::start(&config, disk, recovered, listeners, &ending)?;
+    let running = Running::start(&config, disk, opened, listeners, &ending)?;
     tracing::info!(
         "zkore {} is listening on {address} with {} shard{}; data is in {}",
         env!("CARGO_PKG_VERSION"),
@@ -125,14 +125,15 @@ struct Running {
     shards: Vec<JoinHandle<()>>,
     to_shards: Vec<Sender<ToShard>>,
     to_sequencer: Sender<Control>,
-    _locks: Vec<DiskLock>,
+    /// Keeps the folders locked.
+    _storage: Storage,
 }
 
 impl Running {
     fn start(
         config: &Config,
         disk: Arc<dyn Disk>,
-        recovered: RecoveredServer,
+        (storage, recovered): (Storage, Recovered),
         listeners: Vec<net::UnboundListener>,
         ending: &Ending,
     ) -> Result<Running, ServerError> {
@@ -142,8 +143,8 @@ impl Running {
         let (done_sender, done) = mailbox::to_ring(background::DONE_MAX, &bell);
         let background = BackgroundConfig {
             disk,
-            log_dir: recovered.log_dir.clone(),
-            snapshot_dir: recovered.snapshot_dir.clone(),
+            log_dir: storage.log_dir().to_owned(),
+            snapshot_dir: storage.snapshot_dir().to_owned(),
             retain_count: config.purge_retain_count as usize,
             clock,
             purge_interval: (config.purge_interval_hours > 0)
@@ -168,8 +169,8 @@ impl Running {
         }
         let shared = Arc::new(Shared::new(sequencer.tree().tip_zxid()));
         let folders = Folders {
-            snapshot_dir: &recovered.snapshot_dir,
-            log_dir: &recovered.log_dir,
+            snapshot_dir: storage.snapshot_dir(),
+            log_dir: storage.log_dir(),
         };
         let info = ServerInfo::new(
             config,
@@ -213,7 +214,7 @@ impl Running {
             shards,
             to_shards,
             to_sequencer,
-            _locks: recovered.locks,
+            _storage: storage,
         })
     }
 

@@ -101,9 +101,12 @@ impl Ensemble {
 }
 
 impl fmt::Display for Member {
-    /// As Apache writes it, without the `server.N=`.
+    /// As Apache writes it, without the `server.N=`: several addresses in the order of their
+    /// hosts.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, address) in self.addresses.iter().enumerate() {
+        let mut addresses: Vec<&MemberAddress> = self.addresses.iter().collect();
+        addresses.sort_by(|left, right| left.host.cmp(&right.host));
+        for (number, address) in addresses.into_iter().enumerate() {
             let separator = if number > 0 { "|" } else { "" };
             let host = bracketed(&address.host);
             let (quorum, election) = (address.quorum_port, address.election_port);

@@ -35,6 +35,8 @@ pub struct Wal {
     pending_bytes: usize,
     spare: Vec<AlignedBuffer>,
     in_flight: VecDeque<Flight>,
+    /// Writes and segment tasks that were handed out and have not come back.
+    handed_out: usize,
     id_next: u64,
     appended: Zxid,
     durable: Zxid,
@@ -156,6 +158,7 @@ impl Wal {
             pending_bytes: 0,
             spare,
             in_flight: VecDeque::new(),
+            handed_out: 0,
             id_next: 0,
             appended: start.last,
             durable: start.last,
@@ -332,6 +335,7 @@ impl Wal {
         self.pending_bytes -= batch.used - at - BATCH_HEADER;
         let id = self.id_next;
         self.id_next += 1;
+        self.handed_out += 1;
         self.in_flight.push_back(Flight {
             id,
             path: batch.path,
@@ -364,6 +368,7 @@ impl Wal {
         let flight = self.in_flight.iter_mut().find(|flight| flight.id == id);
         let flight = flight.expect("a completion belongs to a write in flight");
         assert!(!flight.is_done, "a write completes once");
+        self.handed_out -= 1;
         let fault = match result {
             Ok(count) if count == flight.bytes => None,
             Ok(count) => Some(format!("only {count} bytes were taken")),
@@ -477,15 +482,44 @@ impl Wal {
         true
     }
 
+    /// Writes what was taken in, waiting for the device: for when no ring drives the log. Nothing
+    /// may be in flight.
+    ///
+    /// # Errors
+    /// [`WalError::Failed`].
+    pub fn flush(&mut self) -> Result<(), WalError> {
+        assert!(
+            self.in_flight.is_empty() || self.failed.is_some(),
+            "nothing is in flight"
+        );
+        while let Some(write) = self.poll_write(0) {
+            let count = write.buffer.len();
+            let result = write.file.write_at(write.offset, &write.buffer);
+            let result = result.map(|()| count).map_err(|error| error.source);
+            self.complete(write.id, write.buffer, result, 0)?;
+        }
+        match &self.failed {
+            Some(reason) => Err(WalError::Failed(reason.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether no write and no task is under way, so that nothing else touches the log's files.
+    pub fn is_quiet(&self) -> bool {
+        self.handed_out == 0
+    }
+
     /// Work for the background thread, which runs it in the order given.
     pub fn poll_segment_task(&mut self) -> Option<SegmentTask> {
         if let Some(work) = self.tasks.pop_front() {
+            self.handed_out += 1;
             return Some(SegmentTask { work });
         }
         if !matches!(self.next, Next::Wanted) || self.failed.is_some() {
             return None;
         }
         self.next = Next::Requested;
+        self.handed_out += 1;
         Some(SegmentTask {
             work: Work::Prepare {
                 dir: self.dir.clone(),
@@ -501,6 +535,7 @@ impl Wal {
     /// # Errors
     /// What went wrong, to be logged. The log goes on; [`Wal::retry_segment_tasks`] tries again.
     pub fn segment_done(&mut self, result: SegmentResult) -> Result<(), DiskError> {
+        self.handed_out -= 1;
         match result.outcome {
             Outcome::Prepared(Ok(prepared)) => {
                 assert!(matches!(self.next, Next::Requested), "one at a time");

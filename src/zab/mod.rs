@@ -1,14 +1,18 @@
-//! The replication protocol: ZAB 1.0 as Apache ZooKeeper 3.5 to 3.9 speak it.
+//! How the members of an ensemble agree: Fast Leader Election and ZAB 1.0, as Apache ZooKeeper 3.5 to
+//! 3.9 speak them.
 //!
-//! Everything here is sans-IO: packets, requests, durable positions and ticks in; packets and
-//! events out. Transactions are opaque bytes.
+//! Everything here is sans-IO and deterministic: messages, durable positions and times in
+//! milliseconds are arguments; what is to be sent and what was decided are asked for. Transactions
+//! are opaque bytes.
 
+pub mod election;
 pub mod leader;
 pub mod learner;
 mod packet;
 mod proposals;
 
 pub use packet::{PacketError, PacketReader, encode_packet};
+pub use proposals::Proposals;
 
 /// The version of the protocol that both sides announce (Apache's 0x10000: ZAB 1.0).
 pub const PROTOCOL_VERSION: i32 = 0x10000;

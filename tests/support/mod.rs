@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -47,6 +47,7 @@ pub struct Server {
 pub struct ServerSpec {
     program: PathBuf,
     folder: PathBuf,
+    ip: IpAddr,
     port: u16,
     lines: Vec<String>,
 }
@@ -57,6 +58,7 @@ impl ServerSpec {
         ServerSpec {
             program: env!("CARGO_BIN_EXE_zkore").into(),
             folder: folder.to_owned(),
+            ip: Ipv4Addr::LOCALHOST.into(),
             port: free_port(),
             lines: vec!["tickTime=100".into()],
         }
@@ -65,6 +67,12 @@ impl ServerSpec {
     /// Adds a line to its zoo.cfg.
     pub fn with(mut self, line: &str) -> ServerSpec {
         self.lines.push(line.to_owned());
+        self
+    }
+
+    /// Listens on this address instead of on 127.0.0.1.
+    pub fn with_ip(mut self, ip: IpAddr) -> ServerSpec {
+        self.ip = ip;
         self
     }
 
@@ -79,17 +87,33 @@ impl ServerSpec {
         self.folder.join("data")
     }
 
+    /// Its log segments or snapshots (`log.`, `snapshot.`), oldest first.
+    pub fn files(&self, prefix: &str) -> Vec<PathBuf> {
+        let names = fs::read_dir(self.data_dir().join("zkore-1")).expect("it was made");
+        let mut found: Vec<(u64, PathBuf)> = names
+            .filter_map(|entry| {
+                let path = entry.expect("readable").path();
+                let name = path.file_name()?.to_str()?;
+                let zxid = u64::from_str_radix(name.strip_prefix(prefix)?, 16).ok()?;
+                Some((zxid, path))
+            })
+            .collect();
+        found.sort();
+        found.into_iter().map(|(_, path)| path).collect()
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.port))
+        SocketAddr::new(self.ip, self.port)
     }
 
     /// Writes its zoo.cfg.
     pub fn write_config(&self) -> PathBuf {
         let config = self.folder.join("zoo.cfg");
         let mut text = format!(
-            "clientPort={}\nclientPortAddress=127.0.0.1\ndataDir={}\n4lw.commands.whitelist=*\n",
+            "clientPort={}\nclientPortAddress={}\ndataDir={}\n4lw.commands.whitelist=*\n",
             self.port,
+            self.ip,
             self.data_dir().display()
         );
         for line in &self.lines {

@@ -68,7 +68,27 @@ pub enum Status {
 
 /// Puts a value into the draft.
 #[derive(Clone, Copy)]
-pub struct Apply(pub(super) fn(&mut Draft, &str) -> Result<(), Expected>);
+pub struct Apply(ApplyKind);
+
+#[derive(Clone, Copy)]
+enum ApplyKind {
+    Value(fn(&mut Draft, &str) -> Result<(), Expected>),
+    /// Of a key that ends with anything: this is the first argument, the value the second.
+    Family(fn(&mut Draft, &str, &str) -> Result<(), Expected>),
+}
+
+impl Apply {
+    /// Puts the value of this key, which must be one of the key's names, into the draft.
+    pub(super) fn put(self, draft: &mut Draft, key: &str, value: &str) -> Result<(), Expected> {
+        match self.0 {
+            ApplyKind::Value(put) => put(draft, value),
+            ApplyKind::Family(put) => {
+                let (_, rest) = bare(key).split_once('.').unwrap_or_default();
+                put(draft, rest, value)
+            }
+        }
+    }
+}
 
 /// All keys.
 pub fn groups() -> &'static [Group] {
@@ -122,6 +142,12 @@ pub(super) fn nearest(name: &str) -> Option<&'static str> {
         .map(|(_, known)| known)
 }
 
+/// Whether the key is one of those that name the members, which belong into a dynamic
+/// configuration file where there is one.
+pub(super) fn is_membership(spec: &KeySpec) -> bool {
+    matches!(spec.name, "server.*" | "group.*" | "weight.*")
+}
+
 pub(super) fn bare(name: &str) -> &str {
     name.strip_prefix("zookeeper.").unwrap_or(name)
 }
@@ -150,7 +176,21 @@ const fn works(
     KeySpec {
         name,
         system_property,
-        status: Status::Works(Apply(apply)),
+        status: Status::Works(Apply(ApplyKind::Value(apply))),
+        doc,
+    }
+}
+
+/// A key `name.*` whose values are taken together with what stands for the `*`.
+const fn family(
+    name: &'static str,
+    apply: fn(&mut Draft, &str, &str) -> Result<(), Expected>,
+    doc: &'static str,
+) -> KeySpec {
+    KeySpec {
+        name,
+        system_property: None,
+        status: Status::Works(Apply(ApplyKind::Family(apply))),
         doc,
     }
 }

@@ -330,7 +330,8 @@ static DATA_KEYS: &[KeySpec] = &[
 
 fn size_limit_bytes(value: &str) -> Result<Option<u64>, Expected> {
     let kib = values::decoded(value, i64::MIN..=KIB_MAX)?;
-    Ok((kib > 0).then_some(kib as u64 * KIB))
+    let kib = u64::try_from(kib).ok().filter(|&kib| kib > 0);
+    Ok(kib.map(|kib| kib * KIB))
 }
 
 pub(super) const NODES: Group = Group {

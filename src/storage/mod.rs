@@ -1,0 +1,207 @@
+//! All that a server keeps on disk, as one thing: snapshots, log and epochs.
+//!
+//! [`Storage`] owns the folders of one server and their locks. It blocks, and does the cold work:
+//! bringing the tree back, truncating, replacing, reading the log back. The log's hot writes go
+//! past it, through [`Wal`].
+//!
+//! Invariant: what [`Storage`] hands out as recovered is durable, and so is each change when the
+//! call that made it has returned.
+
+mod epochs;
+mod error;
+mod recovery;
+
+pub use error::StorageError;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use epochs::Epochs;
+
+use crate::io::{Disk, DiskError, DiskLock};
+use crate::tree::{Tree, TreeConfig};
+use crate::types::{SessionId, Zxid};
+use crate::wal::{Wal, WalOptions};
+
+/// The folder below `dataDir` and `dataLogDir` that holds our files, named as Apache names its own
+/// `version-2`: by the format.
+const FOLDER: &str = "zkore-1";
+
+/// Where and how a server keeps its data.
+#[derive(Clone, Debug)]
+pub struct StorageOptions {
+    /// Where the snapshots' and epochs' folder is made (`dataDir`).
+    pub data_dir: PathBuf,
+    /// Where the log's folder is made (`dataLogDir`); may be the same.
+    pub data_log_dir: PathBuf,
+    /// Whether those two are made where they are missing (`zookeeper.datadir.autocreate`).
+    pub is_dir_autocreate: bool,
+    /// Whether a server without data may begin with an empty tree (`zookeeper.db.autocreate`).
+    pub is_db_autocreate: bool,
+    /// Whether the server is a member of an ensemble, and so has epochs of its own.
+    pub is_member: bool,
+    /// For the tree.
+    pub tree: TreeConfig,
+    /// For the log.
+    pub wal: WalOptions,
+}
+
+/// What the folders hold.
+pub struct Recovered {
+    /// The tree, at the newest durable zxid.
+    pub tree: Tree,
+    /// The sessions with their timeouts in milliseconds.
+    pub sessions: Vec<(SessionId, i32)>,
+    /// The log, ready to be written.
+    pub wal: Wal,
+}
+
+/// The data folders of one server; locked until it is dropped.
+pub struct Storage {
+    disk: Arc<dyn Disk>,
+    options: StorageOptions,
+    snapshot_dir: PathBuf,
+    log_dir: PathBuf,
+    epochs: Epochs,
+    _locks: Vec<DiskLock>,
+}
+
+impl Storage {
+    /// Locks the folders, loads the newest valid snapshot and replays the log after it.
+    ///
+    /// # Errors
+    /// [`StorageError`]; no acknowledged record was changed or removed.
+    pub fn open(
+        options: StorageOptions,
+        disk: Arc<dyn Disk>,
+    ) -> Result<(Storage, Recovered), StorageError> {
+        let snapshot_dir = options.data_dir.join(FOLDER);
+        let log_dir = options.data_log_dir.join(FOLDER);
+        let locks = lock_folders(&*disk, &options, &snapshot_dir, &log_dir)?;
+        let mut storage = Storage {
+            disk,
+            options,
+            snapshot_dir,
+            log_dir,
+            epochs: Epochs::of(Zxid::ZERO),
+            _locks: locks,
+        };
+        let recovered = storage.recover()?;
+        let last = recovered.tree.tip_zxid();
+        storage.epochs = if storage.options.is_member {
+            Epochs::load(&*storage.disk, &storage.snapshot_dir, last)?
+        } else {
+            Epochs::of(last)
+        };
+        Ok((storage, recovered))
+    }
+
+    fn recover(&mut self) -> Result<Recovered, StorageError> {
+        recovery::recover(
+            &*self.disk,
+            &self.options,
+            &self.snapshot_dir,
+            &self.log_dir,
+        )
+    }
+
+    /// Writes what `wal` has taken in, gives it up and recovers anew: for a server that changes its
+    /// role.
+    ///
+    /// No write or segment task of `wal` may be under way, nor a snapshot being written; this
+    /// holds for all that take the log away.
+    ///
+    /// # Errors
+    /// [`StorageError`], as for [`Storage::open`]; [`crate::wal::WalError::Failed`] when the log could not be
+    /// written.
+    pub fn reopen(&mut self, mut wal: Wal) -> Result<Recovered, StorageError> {
+        assert!(wal.is_quiet(), "nothing of the log is under way");
+        wal.flush()?;
+        drop(wal);
+        self.recover()
+    }
+
+    /// Folder of the snapshots and the epochs.
+    pub fn snapshot_dir(&self) -> &Path {
+        &self.snapshot_dir
+    }
+
+    /// Folder of the log.
+    pub fn log_dir(&self) -> &Path {
+        &self.log_dir
+    }
+
+    /// The last epoch whose leader this member promised not to go behind (file `acceptedEpoch`).
+    pub fn accepted_epoch(&self) -> i64 {
+        self.epochs.accepted
+    }
+
+    /// The last epoch with whose leader this member was synchronised (file `currentEpoch`).
+    pub fn current_epoch(&self) -> i64 {
+        self.epochs.current
+    }
+
+    /// Makes a new accepted epoch durable (Apache's `QuorumPeer.setAcceptedEpoch`).
+    ///
+    /// # Errors
+    /// [`StorageError::Disk`]; the file holds the old or the new epoch then, and
+    /// [`Storage::accepted_epoch`] the old one.
+    pub fn set_accepted_epoch(&mut self, epoch: i64) -> Result<(), StorageError> {
+        self.epochs.accept(&*self.disk, &self.snapshot_dir, epoch)?;
+        Ok(())
+    }
+
+    /// Makes a new current epoch durable (Apache's `QuorumPeer.setCurrentEpoch`). It must have
+    /// been accepted before, and what its leader sent must be durable.
+    ///
+    /// # Errors
+    /// [`StorageError::Disk`], as for [`Storage::set_accepted_epoch`].
+    pub fn set_current_epoch(&mut self, epoch: i64) -> Result<(), StorageError> {
+        self.epochs.enter(&*self.disk, &self.snapshot_dir, epoch)?;
+        Ok(())
+    }
+}
+
+fn lock_folders(
+    disk: &dyn Disk,
+    options: &StorageOptions,
+    snapshot_dir: &Path,
+    log_dir: &Path,
+) -> Result<Vec<DiskLock>, StorageError> {
+    if !options.is_dir_autocreate {
+        for folder in [&options.data_dir, &options.data_log_dir] {
+            if let Err(error) = disk.list(folder) {
+                return Err(missing(error, folder));
+            }
+        }
+    }
+    disk.create_dir(snapshot_dir)?;
+    let mut locks = vec![lock(disk, snapshot_dir)?];
+    if log_dir != snapshot_dir {
+        disk.create_dir(log_dir)?;
+        locks.push(lock(disk, log_dir)?);
+    }
+    Ok(locks)
+}
+
+fn missing(error: DiskError, folder: &Path) -> StorageError {
+    if error.is_not_found() {
+        StorageError::NoFolder {
+            folder: folder.to_owned(),
+        }
+    } else {
+        StorageError::Disk(error)
+    }
+}
+
+fn lock(disk: &dyn Disk, folder: &Path) -> Result<DiskLock, StorageError> {
+    disk.lock(&folder.join("lock")).map_err(|error| {
+        if error.is_locked() {
+            StorageError::Locked {
+                folder: folder.to_owned(),
+            }
+        } else {
+            StorageError::Disk(error)
+        }
+    })
+}
