@@ -114,7 +114,7 @@ impl World {
 
     /// As if the log had become durable, and a shard had walked what was published.
     fn publish(&mut self) {
-        self.sequencer.durable(self.log.last);
+        self.sequencer.commit(self.log.last);
         while let Some(batch) = self.sequencer.poll_publish() {
             for item in &batch.items {
                 if let Some((_, Answer::Attached { session, .. })) = item.answer {

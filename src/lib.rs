@@ -26,8 +26,6 @@ pub mod snapshot;
 pub mod storage;
 pub mod wal;
 
-pub mod zab;
-
 pub mod admin;
 #[allow(clippy::disallowed_methods, reason = "measures real time")]
 pub mod bench;
