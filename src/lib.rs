@@ -26,6 +26,8 @@ pub mod snapshot;
 pub mod storage;
 pub mod wal;
 
+pub mod replica;
+
 pub mod admin;
 #[allow(clippy::disallowed_methods, reason = "measures real time")]
 pub mod bench;

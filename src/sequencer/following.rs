@@ -135,12 +135,7 @@ impl Sequencer {
                 shard,
                 as_of_ms,
                 sessions,
-            } => {
-                self.sessions.heard(shard, as_of_ms, &sessions);
-                for session in sessions {
-                    self.note_touched(session);
-                }
-            }
+            } => self.heard(shard, as_of_ms, &sessions),
         }
     }
 
@@ -165,7 +160,7 @@ impl Sequencer {
             .forward(request.session, pending, request.body, auth);
     }
 
-    fn note_touched(&mut self, session: SessionId) {
+    pub(super) fn note_touched(&mut self, session: SessionId) {
         if let Some(timeout_ms) = self.sessions.timeout_ms(session) {
             self.following().touched.insert(session, timeout_ms);
         }

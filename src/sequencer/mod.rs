@@ -30,7 +30,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::auth::Identity;
-use crate::exchange::{Answer, Batch, Item, Origin, Owner, Request, ToSequencer};
+use crate::exchange::{Answer, Batch, Item, Origin, Owner, Request, ShardId, ToSequencer};
 use crate::jute::txn::{ErrorTxn, Txn, TxnDigest, TxnHeader, encode_txn};
 use crate::jute::{Record, op};
 use crate::metrics::WriteMetrics;
@@ -192,8 +192,17 @@ impl Sequencer {
                 shard,
                 as_of_ms,
                 sessions,
-            } => {
-                self.sessions.heard(shard, as_of_ms, &sessions);
+            } => self.heard(shard, as_of_ms, &sessions),
+        }
+    }
+
+    /// A shard's report of whom it heard from. Also to be called while nobody is served: the
+    /// sequencer goes by how far the shards have reported.
+    pub fn heard(&mut self, shard: ShardId, as_of_ms: u64, sessions: &[SessionId]) {
+        self.sessions.heard(shard, as_of_ms, sessions);
+        if self.following.is_some() {
+            for &session in sessions {
+                self.note_touched(session);
             }
         }
     }
@@ -220,8 +229,8 @@ impl Sequencer {
     /// Everything up to `zxid` is committed: durable at a quorum, or here where this server is
     /// alone.
     pub fn commit(&mut self, zxid: Zxid) {
-        debug_assert!(zxid >= self.committed && zxid <= self.tree.tip_zxid());
-        self.committed = zxid;
+        debug_assert!(zxid <= self.tree.tip_zxid());
+        self.committed = self.committed.max(zxid);
         while let Some(&(at, session)) = self.closing.front() {
             if at > zxid {
                 break;
@@ -229,6 +238,12 @@ impl Sequencer {
             self.closing.pop_front();
             self.sessions.remove(session);
         }
+    }
+
+    /// A member of an ensemble does not know how much of its log is committed when it starts: this
+    /// much is.
+    pub fn know_committed(&mut self, zxid: Zxid) {
+        self.committed = zxid;
     }
 
     /// This server led when these rounds were asked for.

@@ -137,13 +137,17 @@ pub struct Leader {
 }
 
 impl Leader {
-    /// A leader that was just elected.
+    /// A leader that was just elected. `kept` are the newest transactions of its log.
     pub fn new(
         config: LeaderConfig,
         summary: Summary,
+        mut kept: Proposals,
         now_ms: u64,
         host: &mut dyn LeaderHost,
     ) -> Leader {
+        if kept.tip() != summary.zxid {
+            kept = Proposals::new(summary.zxid);
+        }
         let mut leader = Leader {
             config_text: config.ensemble.to_string().into_bytes(),
             deadline_ms: now_ms + config.init_limit_ms,
@@ -158,7 +162,7 @@ impl Leader {
             epoch_acks: BTreeSet::new(),
             new_leader_acks: BTreeSet::new(),
             links: BTreeMap::new(),
-            proposals: Proposals::new(summary.zxid),
+            proposals: kept,
             durable: summary.zxid,
             committed: summary.zxid,
             rounds: Rounds::default(),
@@ -168,6 +172,11 @@ impl Leader {
         leader.connecting.insert(my_id, summary.accepted_epoch);
         leader.choose_epoch(host);
         leader
+    }
+
+    /// Ends it: the links that it had, and the newest transactions.
+    pub fn end(self) -> (Vec<LinkId>, Proposals) {
+        (self.links.into_keys().collect(), self.proposals)
     }
 
     /// The epoch, once it is chosen.

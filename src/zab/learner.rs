@@ -45,8 +45,13 @@ pub trait LearnerHost {
     fn adopt_epoch(&mut self, epoch: u32) -> Result<(), HostFailed>;
     /// The last transaction in the log.
     fn tip(&self) -> Zxid;
+    /// Whether nothing is being written, so that log and tree can be cut off or replaced.
+    fn is_quiet(&self) -> bool;
     /// Drops everything after `zxid` from log and tree.
-    fn truncate(&mut self, zxid: Zxid) -> Result<(), HostFailed>;
+    ///
+    /// # Errors
+    /// Also where it must not be dropped, with the reason.
+    fn truncate(&mut self, zxid: Zxid) -> Result<(), TreeFault>;
     /// Bytes of a tree as of `zxid` have come; how many of them belong to it, and whether it is
     /// whole now and has durably replaced tree and log.
     ///
@@ -135,6 +140,8 @@ pub struct Learner {
     /// Proposals that are not acknowledged yet.
     unacked: VecDeque<Zxid>,
     acked: Zxid,
+    /// Whether log and tree are to be cut off or replaced.
+    wants_quiet: bool,
     heard_ms: u64,
     deadline_ms: u64,
 }
@@ -172,6 +179,7 @@ impl Learner {
             committed: Zxid::ZERO,
             unacked: VecDeque::new(),
             acked: summary.zxid,
+            wants_quiet: false,
             heard_ms: now_ms,
         }
     }
@@ -214,6 +222,18 @@ impl Learner {
         self.reader = reader;
     }
 
+    /// Whether nothing new should be begun on log and tree: they are to be cut off or replaced.
+    pub fn wants_quiet(&self) -> bool {
+        self.wants_quiet
+    }
+
+    /// Goes on where it waited for quiet.
+    pub fn retry(&mut self, host: &mut dyn LearnerHost) {
+        if self.wants_quiet && self.phase == Phase::EpochAcked {
+            self.receive(&[], self.heard_ms, host);
+        }
+    }
+
     /// Takes one packet, or a part of the tree; whether there may be more.
     fn step(
         &mut self,
@@ -229,6 +249,13 @@ impl Learner {
                 else {
                     return Ok(false);
                 };
+                let changes_all = matches!(packet.kind, kind::TRUNC | kind::SNAP);
+                if changes_all && self.phase == Phase::EpochAcked {
+                    self.wants_quiet = true;
+                    if !host.is_quiet() {
+                        return Ok(false);
+                    }
+                }
                 self.packet(&packet, host)?;
                 reader.skip(length);
                 Ok(true)
@@ -275,6 +302,7 @@ impl Learner {
         reader.skip(length);
         self.acked = host.tip();
         self.committed = host.tip();
+        self.wants_quiet = false;
         self.phase = Phase::Syncing;
         Ok(true)
     }
@@ -371,7 +399,11 @@ impl Learner {
     }
 
     fn truncated(&mut self, zxid: Zxid, host: &mut dyn LearnerHost) -> Result<(), String> {
-        host.truncate(zxid).map_err(own_fault)?;
+        host.truncate(zxid).map_err(|fault| match fault {
+            TreeFault::Bad(reason) => reason,
+            TreeFault::Host(failed) => own_fault(failed),
+        })?;
+        self.wants_quiet = false;
         if host.tip() != zxid && zxid.counter() != 0 {
             // The log never held that transaction. What it holds now is a part of the leader's, so
             // the next attempt brings what is missing.

@@ -1,0 +1,218 @@
+//! Looking for a leader, and what comes in between two leaders.
+
+use crate::sequencer::Now;
+use crate::types::{LinkId, ServerId, Zxid};
+use crate::zab::election::Decision;
+use crate::zab::leader::Summary;
+
+use super::{Output, Replica, Role};
+
+/// Milliseconds before a leader that could not be followed is dialed again.
+const DIAL_PAUSE_MS: u64 = 50;
+
+/// Learners that may connect before this server leads, and bytes that each may send by then.
+const EARLY_LINKS_MAX: usize = 64;
+const EARLY_BYTES_MAX: usize = 64 << 10;
+
+impl Replica {
+    /// Leaves whatever role this server has, and looks for a leader.
+    pub(super) fn look(&mut self, now: Now, reason: &str) {
+        tracing::info!(reason, "looking for a leader");
+        let role = std::mem::replace(&mut self.role, Role::Draining);
+        match role {
+            Role::Leading(leading) => self.give_up_leading(*leading),
+            Role::Learning(learning) => {
+                self.outputs.push_back(Output::Close(learning.link));
+            }
+            _ => {}
+        }
+        if std::mem::take(&mut self.is_serving) {
+            self.outputs.push_back(Output::Retire);
+        }
+        self.sequencer.halt();
+        if let Some(member) = &mut self.member {
+            member.dial_not_before_ms = now.monotonic_ms + DIAL_PAUSE_MS;
+        }
+        self.try_vote(now);
+    }
+
+    /// Votes as soon as all of the log is durable: others may rely on what a vote says.
+    pub(super) fn try_vote(&mut self, now: Now) {
+        let wal = self.wal();
+        if wal.has_unwritten() || wal.in_flight() > 0 {
+            return;
+        }
+        let tip = self.tip();
+        let epoch = self.storage.current_epoch();
+        let Some(member) = &mut self.member else {
+            return;
+        };
+        member.election.look(tip, epoch, now.monotonic_ms);
+        self.role = Role::Looking;
+        self.settle_election(now);
+    }
+
+    pub(super) fn tip(&self) -> Zxid {
+        self.sequencer.tree().tip_zxid()
+    }
+
+    pub(super) fn summary(&self) -> Summary {
+        Summary {
+            accepted_epoch: self.storage.accepted_epoch() as u32,
+            current_epoch: self.storage.current_epoch() as u32,
+            zxid: self.tip(),
+        }
+    }
+
+    pub(super) fn settle_election(&mut self, now: Now) {
+        let Some(member) = &mut self.member else {
+            return;
+        };
+        if !matches!(self.role, Role::Looking) {
+            return;
+        }
+        match member.election.poll_decision() {
+            None => {}
+            Some(Decision::Lead) => self.lead(now),
+            Some(Decision::Follow(leader) | Decision::Observe(leader)) => {
+                tracing::info!(%leader, "following");
+                self.role = Role::Dialing(leader);
+                self.dial_if_due(now);
+            }
+        }
+    }
+
+    /// Asks for a link to the leader, unless the last attempt was just now.
+    fn dial_if_due(&mut self, now: Now) {
+        let Some(member) = &mut self.member else {
+            return;
+        };
+        if let Role::Dialing(leader) = self.role
+            && now.monotonic_ms >= member.dial_not_before_ms
+        {
+            // Asked for once: the answer comes as `dialed`.
+            member.dial_not_before_ms = u64::MAX;
+            for (link, _) in std::mem::take(&mut member.early) {
+                self.outputs.push_back(Output::Close(link));
+            }
+            self.outputs.push_back(Output::Dial(leader));
+        }
+    }
+
+    /// An election message has come.
+    pub fn election_message(&mut self, from: ServerId, message: &[u8], now: Now) {
+        if let Some(member) = &mut self.member {
+            member.election.receive(from, message, now.monotonic_ms);
+        }
+        self.settle(now);
+    }
+
+    /// The election link to a member has come up or gone down.
+    pub fn reachable(&mut self, peer: ServerId, is_reachable: bool, now: Now) {
+        if let Some(member) = &mut self.member {
+            member
+                .election
+                .reachable(peer, is_reachable, now.monotonic_ms);
+        }
+        self.settle(now);
+    }
+
+    /// What came of an [`Output::Dial`].
+    pub fn dialed(&mut self, leader: ServerId, link: Option<LinkId>, now: Now) {
+        if let Some(member) = &mut self.member {
+            member.dial_not_before_ms = 0;
+        }
+        match (&self.role, link) {
+            (Role::Dialing(wanted), Some(link)) if *wanted == leader => self.learn(link, now),
+            (_, Some(link)) => self.outputs.push_back(Output::Close(link)),
+            (Role::Dialing(wanted), None) if *wanted == leader => {
+                self.look(now, "the leader cannot be reached");
+            }
+            _ => {}
+        }
+    }
+
+    /// A learner has connected to our quorum port.
+    pub fn accepted(&mut self, link: LinkId, now: Now) {
+        if let Role::Leading(leading) = &mut self.role {
+            leading.leader.link_opened(link, now.monotonic_ms);
+            return;
+        }
+        let is_expected = matches!(self.role, Role::Looking | Role::Draining);
+        match &mut self.member {
+            // It may have heard of our election before we have.
+            Some(member) if is_expected && member.early.len() < EARLY_LINKS_MAX => {
+                member.early.insert(link, Vec::new());
+            }
+            _ => self.outputs.push_back(Output::Close(link)),
+        }
+    }
+
+    /// Bytes have come over a link.
+    pub fn received(&mut self, link: LinkId, bytes: &[u8], now: Now) {
+        match &mut self.role {
+            Role::Leading(_) => self.leader_received(link, bytes, now),
+            Role::Learning(learning) if learning.link == link => self.learner_received(bytes, now),
+            _ => {
+                if let Some(member) = &mut self.member
+                    && let Some(early) = member.early.get_mut(&link)
+                {
+                    early.extend_from_slice(bytes);
+                    if early.len() > EARLY_BYTES_MAX {
+                        member.early.remove(&link);
+                        self.outputs.push_back(Output::Close(link));
+                    }
+                }
+            }
+        }
+        self.settle(now);
+    }
+
+    /// A link has broken, or the driver has closed it.
+    pub fn link_closed(&mut self, link: LinkId, now: Now) {
+        if let Some(member) = &mut self.member {
+            member.early.remove(&link);
+        }
+        match &mut self.role {
+            Role::Leading(leading) => leading.leader.link_closed(link),
+            Role::Learning(learning) if learning.link == link => {
+                self.look(now, "the link to the leader has broken");
+            }
+            _ => {}
+        }
+        self.settle(now);
+    }
+
+    /// The links that have something to send.
+    pub fn links_with_output(&self, into: &mut Vec<LinkId>) {
+        match &self.role {
+            Role::Leading(leading) => into.extend(leading.leader.links_with_output()),
+            Role::Learning(learning) if learning.learner.has_output() => into.push(learning.link),
+            _ => {}
+        }
+    }
+
+    /// Moves what a link has to send to the end of `into`.
+    pub fn take_link_output(&mut self, link: LinkId, into: &mut Vec<u8>) {
+        match &mut self.role {
+            Role::Leading(leading) => leading.leader.take_output(link, into),
+            Role::Learning(learning) if learning.link == link => {
+                learning.learner.take_output(into);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn tick_member(&mut self, now: Now) {
+        let now_ms = now.monotonic_ms;
+        if let Some(member) = &mut self.member {
+            member.election.tick(now_ms);
+        }
+        match &mut self.role {
+            Role::Leading(leading) => leading.leader.tick(now_ms),
+            Role::Learning(learning) => learning.learner.tick(now_ms),
+            Role::Dialing(_) => self.dial_if_due(now),
+            _ => {}
+        }
+    }
+}
