@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use tracing_subscriber::EnvFilter;
 use zkore::config::{Config, LogFormat, Severity, Sources, Warning};
-use zkore::launch::{self, Environment, LaunchError, Request};
+use zkore::launch::{self, EnsembleRequest, Environment, LaunchError, Request};
 use zkore::rt::disk::StdDisk;
 use zkore::wal::{self, WalError};
 
@@ -19,6 +19,12 @@ const LOG_VARIABLE: &str = "ZKORE_LOG";
 
 const SERVER_USAGE: &str = "zkore server [OPTIONS] [ZOO.CFG]
        zkore server [OPTIONS] <PORT> <DATADIR> [TICKTIME] [MAXCNXNS]";
+
+const ENSEMBLE_ABOUT: &str = "Run a whole ensemble on this machine, for trying it out
+
+Writes a folder with zoo.cfg, myid and data for each member into DIR, or goes on with those that are
+there, runs the members in the foreground, and prints the addresses for clients and each change of a
+member's mode. Kill the leader to watch a failover; Ctrl-C ends all members. No member is restarted.";
 
 /// The ZooKeeper service as a thread-per-core storage engine.
 #[derive(Parser)]
@@ -47,6 +53,9 @@ enum Command {
     Version,
     /// Print the command that start runs
     PrintCmd(LaunchArguments),
+    /// Run a whole ensemble on this machine, for trying it out
+    #[command(long_about = ENSEMBLE_ABOUT)]
+    Ensemble(EnsembleArguments),
     /// Talk to a server: zkCli
     #[command(disable_help_flag = true)]
     Cli(PassedOn),
@@ -82,6 +91,23 @@ struct LaunchArguments {
     config: Option<String>,
     #[command(flatten)]
     settings: SettingArguments,
+}
+
+#[derive(Args)]
+struct EnsembleArguments {
+    /// Members that vote
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    members: usize,
+    /// Members that follow without a vote
+    #[arg(long, value_name = "M", default_value_t = 0)]
+    observers: usize,
+    /// Folder for the members' configurations, data and logs
+    #[arg(long)]
+    dir: PathBuf,
+    /// The first member's port for clients; the others' follow it, and the members themselves use
+    /// the ports 100 and 200 above
+    #[arg(long, value_name = "PORT", default_value_t = 2181)]
+    base_port: u16,
 }
 
 #[derive(Args)]
@@ -127,7 +153,7 @@ struct Failure {
 impl From<LaunchError> for Failure {
     fn from(error: LaunchError) -> Failure {
         let code = match error {
-            LaunchError::Config(_) => EXIT_INVALID,
+            LaunchError::Config(_) | LaunchError::Ensemble { .. } => EXIT_INVALID,
             _ => 1,
         };
         Failure {
@@ -149,6 +175,12 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Stop(arguments) => Ok(launch::stop(&environment, &arguments.request())?),
         Command::Restart(arguments) => Ok(launch::restart(&environment, &arguments.request())?),
         Command::Status(arguments) => Ok(launch::status(&environment, &arguments.request())?),
+        Command::Ensemble(arguments) => Ok(launch::ensemble(&EnsembleRequest {
+            members: arguments.members,
+            observers: arguments.observers,
+            dir: arguments.dir,
+            base_port: arguments.base_port,
+        })?),
         Command::Version => Ok(launch::version()),
         Command::PrintCmd(arguments) => {
             Ok(launch::print_command(&environment, &arguments.request())?)

@@ -60,7 +60,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("client", &["types", "jute"]),
     ("cli", &["types", "jute", "config", "client"]),
     ("bench", &["types", "jute", "client"]),
-    ("launch", &["types", "config", "client"]),
+    ("launch", &["types", "config", "client", "rt"]),
 ];
 
 /// Crates that one module alone may name.

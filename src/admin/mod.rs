@@ -9,6 +9,8 @@ mod status;
 mod text;
 mod word;
 
-pub use status::{ConnReport, Settings, ShardReport, Status};
+pub use status::{
+    ConnReport, LeaderReport, QuorumReport, QuorumSettings, Settings, ShardReport, Status,
+};
 pub use text::{answer, full_version};
 pub use word::{AdminQueryKind, Word};

@@ -13,7 +13,7 @@ pub struct Status {
     pub is_serving: bool,
     /// Whether it takes only reads.
     pub is_read_only: bool,
-    /// `standalone`, `leader`, `follower` or `observer`.
+    /// `standalone`, `leader`, `follower`, `observer` or, where it takes only reads, `read-only`.
     pub mode: &'static str,
     /// Monotonic time of the question, in milliseconds.
     pub now_ms: u64,
@@ -37,8 +37,15 @@ pub struct Status {
     pub open_file_descriptors: u64,
     /// How many there may be.
     pub max_file_descriptors: u64,
-    /// Live sessions.
+    /// Live sessions that the whole ensemble knows.
     pub session_count: usize,
+    /// Live sessions that this member alone knows.
+    pub local_session_count: usize,
+    /// For `mntr`: what a leader, follower or observer adds; `None` where the server stands alone
+    /// or takes only reads.
+    pub quorum: Option<QuorumReport>,
+    /// What a leader adds: for `mntr`, and its proposals for `srvr` and `stat`.
+    pub leader: Option<LeaderReport>,
     /// Live sessions and when they expire, in monotonic milliseconds: for `dump`.
     pub sessions: Vec<(SessionId, u64)>,
     /// Ephemeral nodes of each session that has any: for `dump`.
@@ -57,6 +64,42 @@ pub struct Status {
     pub metrics: Table,
     /// One report a shard.
     pub shards: Vec<ShardReport>,
+}
+
+/// What `mntr` shows of a member that has a leader or is one (Apache's `QuorumZooKeeperServer`).
+#[derive(Clone, Debug, Default)]
+pub struct QuorumReport {
+    /// What the member does, in Apache's words (`QuorumPeer.getDetailedPeerState`): `leading`,
+    /// `following` or `observing`; then its phase, ` - discovery`, ` - synchronization` or
+    /// ` - broadcast`; then, after a synchronisation, ` - diff`, ` - snap` or ` - trunc`.
+    pub peer_state: String,
+    /// How many members vote.
+    pub quorum_size: usize,
+    /// Whom an observer follows, −1 for nobody; `None` on members that vote.
+    pub observer_master_id: Option<i64>,
+}
+
+/// What a leader shows of itself (Apache's `LeaderZooKeeperServer`).
+#[derive(Clone, Debug, Default)]
+pub struct LeaderReport {
+    /// Members connected to it, synchronised or not.
+    pub learners: usize,
+    /// Synchronised followers, without those that have no vote.
+    pub synced_followers: usize,
+    /// Synchronised followers that have no vote.
+    pub synced_non_voting_followers: usize,
+    /// Synchronised observers.
+    pub synced_observers: usize,
+    /// Syncs that wait for a proposal to be committed.
+    pub pending_syncs: usize,
+    /// Since it leads, in milliseconds.
+    pub leader_uptime_ms: u64,
+    /// Bytes of the newest proposal, −1 before the first.
+    pub last_proposal_bytes: i64,
+    /// Bytes of the smallest proposal, −1 before the first.
+    pub min_proposal_bytes: i64,
+    /// Bytes of the largest proposal, −1 before the first.
+    pub max_proposal_bytes: i64,
 }
 
 /// The settings that `conf` shows.
@@ -80,6 +123,26 @@ pub struct Settings {
     pub client_listen_backlog: i64,
     /// `serverId`; 0 where the server stands alone.
     pub server_id: i64,
+    /// What a member of an ensemble adds.
+    pub quorum: Option<QuorumSettings>,
+}
+
+/// The settings that `conf` shows of a member of an ensemble.
+#[derive(Clone, Debug, Default)]
+pub struct QuorumSettings {
+    /// `initLimit`, in ticks.
+    pub init_limit_ticks: u32,
+    /// `syncLimit`, in ticks.
+    pub sync_limit_ticks: u32,
+    /// The member's election ports, one for each of its addresses.
+    pub election_ports: Vec<u16>,
+    /// The member's quorum ports, one for each of its addresses.
+    pub quorum_ports: Vec<u16>,
+    /// Whether the member has no vote.
+    pub is_observer: bool,
+    /// All members as [`crate::types::Ensemble`] displays them; left out while the server takes
+    /// only reads.
+    pub membership: String,
 }
 
 /// One shard's part of a [`Status`].

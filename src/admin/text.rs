@@ -8,7 +8,7 @@ use crate::metrics::{Table, Value};
 use crate::types::SessionId;
 
 use super::date::java_date;
-use super::{ConnReport, Status, Word};
+use super::{ConnReport, LeaderReport, QuorumSettings, Status, Word};
 
 const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests";
 
@@ -116,6 +116,31 @@ fn conf(status: &Status, out: &mut String) {
         settings.client_listen_backlog,
     );
     line(out, "serverId=", settings.server_id);
+    if let Some(quorum) = &settings.quorum {
+        quorum_conf(quorum, status.is_read_only, out);
+    }
+}
+
+/// What Apache's `QuorumZooKeeperServer` and `ReadOnlyZooKeeperServer` add. The election algorithm
+/// is always 3.
+fn quorum_conf(quorum: &QuorumSettings, is_read_only: bool, out: &mut String) {
+    line(out, "initLimit=", quorum.init_limit_ticks);
+    line(out, "syncLimit=", quorum.sync_limit_ticks);
+    line(out, "electionAlg=", 3);
+    line(out, "electionPort=", ports(&quorum.election_ports));
+    line(out, "quorumPort=", ports(&quorum.quorum_ports));
+    line(out, "peerType=", u8::from(quorum.is_observer));
+    if !is_read_only {
+        line(out, "membership: ", "");
+        out.push_str(&quorum.membership);
+    }
+}
+
+/// Different ports, as Apache joins them.
+fn ports(ports: &[u16]) -> String {
+    let ports: BTreeSet<u16> = ports.iter().copied().collect();
+    let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+    ports.join("|")
 }
 
 /// An address as Java's `InetSocketAddress.toString` shows one that was not looked up by name.
@@ -235,12 +260,32 @@ fn srvr(status: &Status, with_connections: bool, out: &mut String) {
     line(out, "Zxid: ", status.zxid);
     line(out, "Mode: ", status.mode);
     line(out, "Node count: ", status.znode_count);
+    if let Some(leader) = &status.leader {
+        let LeaderReport {
+            last_proposal_bytes: last,
+            min_proposal_bytes: min,
+            max_proposal_bytes: max,
+            ..
+        } = leader;
+        let sizes = format_args!("{last}/{min}/{max}");
+        line(out, "Proposal sizes last/min/max: ", sizes);
+    }
 }
 
 /// Apache's `MonitorCommand`. Metrics of parts that this server does not have are left out.
 fn mntr(status: &Status, out: &mut String) {
     line(out, "zk_version\t", full_version());
     line(out, "zk_server_state\t", status.mode);
+    if let Some(quorum) = &status.quorum {
+        line(out, "zk_peer_state\t", &quorum.peer_state);
+        if let Some(master) = quorum.observer_master_id {
+            line(out, "zk_observer_master_id\t", master);
+        }
+        line(out, "zk_quorum_size\t", quorum.quorum_size);
+    }
+    if let Some(leader) = &status.leader {
+        mntr_leader(leader, out);
+    }
     let mut metrics = all_metrics(status);
     let watch_count: usize = status.shards.iter().map(|shard| shard.watch_count).sum();
     for (name, value) in [
@@ -252,7 +297,7 @@ fn mntr(status: &Status, out: &mut String) {
         ("ephemerals_count", status.ephemerals_count as u64),
         ("approximate_data_size", status.approximate_data_size),
         ("global_sessions", status.session_count as u64),
-        ("local_sessions", 0),
+        ("local_sessions", status.local_session_count as u64),
         ("open_file_descriptor_count", status.open_file_descriptors),
         ("max_file_descriptor_count", status.max_file_descriptors),
     ] {
@@ -265,6 +310,26 @@ fn mntr(status: &Status, out: &mut String) {
             Value::Float(value) => line(out, &name, format_args!("{value:?}")),
         }
     }
+}
+
+fn mntr_leader(leader: &LeaderReport, out: &mut String) {
+    let counts = [
+        ("learners", leader.learners),
+        ("synced_followers", leader.synced_followers),
+        (
+            "synced_non_voting_followers",
+            leader.synced_non_voting_followers,
+        ),
+        ("synced_observers", leader.synced_observers),
+        ("pending_syncs", leader.pending_syncs),
+    ];
+    for (name, count) in counts {
+        line(out, &format!("zk_{name}\t"), count);
+    }
+    line(out, "zk_leader_uptime\t", leader.leader_uptime_ms);
+    line(out, "zk_last_proposal_size\t", leader.last_proposal_bytes);
+    line(out, "zk_max_proposal_size\t", leader.max_proposal_bytes);
+    line(out, "zk_min_proposal_size\t", leader.min_proposal_bytes);
 }
 
 fn wchs(status: &Status, out: &mut String) {

@@ -1,10 +1,12 @@
-//! `zkore start`, `stop`, `restart`, `status`, `version`, `print-cmd`: what zkServer.sh does.
+//! `zkore start`, `stop`, `restart`, `status`, `version`, `print-cmd`: what zkServer.sh does;
+//! and `zkore ensemble`, which has no counterpart there.
 //!
 //! Text, streams and exit codes are those of zkServer.sh, which scripts and unit files rely on.
 //! Where it differs it is kinder: a bad configuration is reported by `start` itself, `stop`
 //! returns when the server has ended, and a process that merely got the number of a dead server is
 //! left alone. There is no line about JMX, since there is none.
 
+mod ensemble;
 mod environment;
 mod installation;
 mod process;
@@ -14,6 +16,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+pub use ensemble::{EnsembleRequest, ensemble};
 pub use environment::Environment;
 use installation::Installation;
 pub use status::status;
@@ -43,6 +46,12 @@ pub enum LaunchError {
         kind: &'static str,
         /// The directory.
         path: String,
+    },
+    /// These servers cannot be run together.
+    #[error("{reason}")]
+    Ensemble {
+        /// Why.
+        reason: String,
     },
     /// The file of the process id holds something else.
     #[error("{path} does not hold a process id")]

@@ -120,6 +120,22 @@ pub(super) fn spawn_detached(
     command.spawn().map_err(LaunchError::file("run", &program))
 }
 
+/// Lets a process end, by SIGTERM, when the thread that starts it ends; and keeps from it what the
+/// terminal sends to this process.
+pub(super) fn bind_to_parent(command: &mut Command) {
+    command.process_group(0);
+    // SAFETY: between fork and exec only prctl is called, which is a bare system call and touches
+    // no memory.
+    unsafe {
+        command.pre_exec(|| {
+            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) == -1 {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(())
+        });
+    }
+}
+
 /// Whether a new server still runs after the time it is watched.
 pub(super) fn stays(child: &mut Child) -> bool {
     let ended = polled(START_WATCH, || match child.try_wait() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::installation::Installation;
 use super::{Environment, LaunchError, Request, say};
-use crate::config::CLIENT_PORT_DEFAULT;
+use crate::config::{CLIENT_PORT_DEFAULT, properties};
 
 /// How long the server may take to accept and to answer (Apache's `FourLetterWordMain`).
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -17,10 +17,10 @@ const ANSWER_BYTES_MAX: u64 = 64 << 10;
 
 /// Where a server listens, as far as its configuration says.
 #[derive(Debug, PartialEq, Eq)]
-struct Target {
-    address: String,
-    port: u16,
-    tls: bool,
+pub(super) struct Target {
+    pub address: String,
+    pub port: u16,
+    pub tls: bool,
 }
 
 /// Prints the mode of the server; fails if it does not answer.
@@ -36,7 +36,7 @@ pub fn status(environment: &Environment, request: &Request) -> Result<ExitCode, 
     ));
     let answer = match target.tls {
         true => None,
-        false => ask(&target).ok(),
+        false => ask(&target, TIMEOUT).ok(),
     };
     let mode = answer.as_deref().and_then(mode_line);
     Ok(match mode {
@@ -89,11 +89,15 @@ fn from_server_line(installation: &Installation, address: &str) -> Option<Target
         );
         return None;
     };
-    let line = installation.value(&format!("server.{id}"));
-    let Some((_, client)) = line.and_then(|line| line.split_once(';')) else {
+    let key = format!("server.{id}");
+    let Some(client) = client_part(installation.value(&key)).or_else(|| {
+        say("Client port not found in static config file. Looking in dynamic config file.");
+        client_part(from_dynamic_file(installation, &key).as_deref())
+    }) else {
         say("Client port not found in the server configs");
         return None;
     };
+    let client = client.trim();
     let (host, port) = client.rsplit_once(':').unwrap_or(("", client));
     let host = host.trim_start_matches('[').trim_end_matches(']');
     Some(Target {
@@ -103,16 +107,31 @@ fn from_server_line(installation: &Installation, address: &str) -> Option<Target
     })
 }
 
+/// What follows the semicolon of a server line.
+fn client_part(line: Option<&str>) -> Option<String> {
+    line?.split_once(';').map(|(_, client)| client.to_string())
+}
+
+fn from_dynamic_file(installation: &Installation, key: &str) -> Option<String> {
+    let bytes = std::fs::read(installation.value("dynamicConfigFile")?).ok()?;
+    let properties = properties::parse(&bytes).ok()?;
+    let line = properties.into_iter().rev().find(|line| line.key == key)?;
+    Some(line.value)
+}
+
 fn read_id(data_dir: &Path) -> Option<u64> {
     let text = std::fs::read_to_string(data_dir.join("myid")).ok()?;
     text.trim().parse().ok()
 }
 
-/// Sends `srvr` to the first of the name's addresses that accepts.
-fn ask(target: &Target) -> io::Result<String> {
+/// Sends `srvr` to the first of the name's addresses that accepts. Connecting and each step of the
+/// answer may take as long as that.
+pub(super) fn ask(target: &Target, timeout: Duration) -> io::Result<String> {
     let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in (target.address.as_str(), target.port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, TIMEOUT).and_then(converse) {
+        match TcpStream::connect_timeout(&address, timeout)
+            .and_then(|stream| converse(stream, timeout))
+        {
             Ok(answer) => return Ok(answer),
             Err(error) => failure = error,
         }
@@ -120,9 +139,9 @@ fn ask(target: &Target) -> io::Result<String> {
     Err(failure)
 }
 
-fn converse(mut stream: TcpStream) -> io::Result<String> {
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
+fn converse(mut stream: TcpStream, timeout: Duration) -> io::Result<String> {
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))?;
     stream.write_all(b"srvr")?;
     stream.shutdown(Shutdown::Write)?;
     let mut answer = String::new();
@@ -131,7 +150,7 @@ fn converse(mut stream: TcpStream) -> io::Result<String> {
 }
 
 /// The line that names the mode, with single spaces as the shell's `echo` leaves them.
-fn mode_line(answer: &str) -> Option<String> {
+pub(super) fn mode_line(answer: &str) -> Option<String> {
     let line = answer.lines().find(|line| line.contains("Mode"))?;
     Some(line.split_whitespace().collect::<Vec<_>>().join(" "))
 }
@@ -154,7 +173,10 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary directory");
         std::fs::write(directory.path().join("myid"), "3\n").expect("writable");
         let data_dir = format!("dataDir={}\n", directory.path().display());
+        let members = "server.3=a:1:2;127.0.0.1:2184\n";
+        std::fs::write(directory.path().join("members"), members).expect("writable");
         let target = |text: &str| {
+            let text = text.replace("DIR", &directory.path().display().to_string());
             let path = directory.path().join("zoo.cfg");
             std::fs::write(&path, format!("{data_dir}{text}")).expect("writable");
             let request = Request {
@@ -173,6 +195,11 @@ mod tests {
             ("server.3=a:1:2;2183", Some("localhost 2183 false")),
             ("server.3=a:1:2;[::1]:2183", Some("::1 2183 false")),
             ("server.4=a:1:2;2183", None),
+            (
+                "dynamicConfigFile=DIR/members",
+                Some("127.0.0.1 2184 false"),
+            ),
+            ("dynamicConfigFile=DIR/none", None),
             ("secureClientPort=2281", Some("localhost 2281 true")),
             ("", None),
         ] {
@@ -196,7 +223,10 @@ mod tests {
             port,
             tls: false,
         };
-        assert_eq!(ask(&target).expect("an answer"), "Mode: standalone\n");
+        assert_eq!(
+            ask(&target, TIMEOUT).expect("an answer"),
+            "Mode: standalone\n"
+        );
         assert_eq!(server.join().expect("no panic"), "srvr");
     }
 }

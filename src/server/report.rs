@@ -53,6 +53,7 @@ impl ServerInfo {
                 max_session_timeout_ms: config.max_session_timeout_ms,
                 client_listen_backlog: i64::from(config.client_listen_backlog),
                 server_id: 0,
+                quorum: None,
             },
             snapshot_dir: folders.snapshot_dir.to_owned(),
             log_dir: folders.log_dir.to_owned(),

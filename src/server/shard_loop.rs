@@ -4,7 +4,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +14,7 @@ use crate::rt::executor::{self, Notify};
 use crate::rt::mailbox::{Sender, UnboundReceiver};
 use crate::rt::net::{Connection, Listener, UnboundListener};
 use crate::rt::pulse::Pulse;
-use crate::shard::{Close, LogLimit, Now, Shard};
+use crate::shard::{AdminQuery, Close, LogLimit, Now, Shard};
 
 use super::gather::{Gather, Gatherers};
 
@@ -61,6 +60,11 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// How long to wait before a full ring to the sequencer is tried again.
 const RING_RETRY: Duration = Duration::from_millis(1);
+
+/// How long to wait before a full inbox is asked again for a part of an answer, and how often: for
+/// less time than those who ask by script wait.
+const GATHER_RETRY: Duration = Duration::from_millis(5);
+const GATHER_RETRIES: u32 = 400;
 
 /// How long to wait before accepting again after an error such as "too many open files".
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
@@ -185,12 +189,34 @@ impl ShardLoop {
                 let report = self.shard.borrow_mut().report(gather.word, self.now());
                 self.gatherers.add_shard(&gather, report);
             }
-            ToShard::Gathered(gather) => {
-                let text = self.gatherers.answer(&gather);
-                self.shard.borrow_mut().admin_answer(gather.conn, &text);
-            }
+            ToShard::Gathered(gather) => self.answer_word(&gather),
             ToShard::Stop => self.stopping.set(true),
         }
+    }
+
+    /// Asks all shards and the sequencer for their parts of an answer; those whose inbox is full
+    /// again and again, for a while.
+    fn gather(self: &Rc<Self>, query: AdminQuery) {
+        let mut asking = self.gatherers.start(self.id, query);
+        if self.gatherers.ask(&mut asking) {
+            return;
+        }
+        let this = Rc::clone(self);
+        executor::spawn_local(async move {
+            for _ in 0..GATHER_RETRIES {
+                executor::sleep(GATHER_RETRY).await;
+                if this.gatherers.ask(&mut asking) {
+                    return;
+                }
+            }
+            tracing::warn!("the answer to a four-letter word is not whole: a thread is overloaded");
+            this.gatherers.leave_out_unasked(asking);
+        });
+    }
+
+    fn answer_word(&self, gather: &Gather) {
+        let text = self.gatherers.answer(gather);
+        self.shard.borrow_mut().admin_answer(gather.conn, &text);
     }
 
     async fn accept_all(self: Rc<Self>, listener: Listener) {
@@ -270,17 +296,7 @@ impl ShardLoop {
         }
         self.has_received.set(true);
         let now = self.now();
-        // A bug in serving one connection must not take the shard's other connections with it.
-        let served = catch_unwind(AssertUnwindSafe(|| {
-            self.shard.borrow_mut().receive(conn, bytes, now);
-        }));
-        if served.is_err() {
-            tracing::error!(
-                ?conn,
-                "a request made the server panic; its connection is closed"
-            );
-            self.close(conn);
-        }
+        self.shard.borrow_mut().receive(conn, bytes, now);
         self.flush();
     }
 
@@ -316,7 +332,7 @@ impl ShardLoop {
         loop {
             let query = self.shard.borrow_mut().take_admin_query();
             let Some(query) = query else { break };
-            self.gatherers.start(self.id, query);
+            self.gather(query);
         }
     }
 
@@ -420,6 +436,9 @@ impl ShardLoop {
             self.pulse.beat();
             executor::sleep(TICK).await;
             self.shard.borrow_mut().tick(self.now());
+            for gather in self.gatherers.take_unnoticed(self.id) {
+                self.answer_word(&gather);
+            }
             self.flush();
         }
     }

@@ -56,7 +56,21 @@ impl Default for ShardConfig {
     }
 }
 
+/// What a reply to getData holds beside the data, and then some.
+const REPLY_OVERHEAD_BYTES: usize = 1024;
+
 impl ShardConfig {
+    /// Bytes of the largest reply: a node as large as `jute.maxbuffer` allows can always be read.
+    pub fn reply_bytes_max(&self) -> usize {
+        limits::REPLY_MAX.max(self.jute_max_buffer_bytes + REPLY_OVERHEAD_BYTES)
+    }
+
+    /// Bytes waiting to be sent to one connection before it is cut off.
+    pub fn send_hard_max(&self) -> usize {
+        let beside_a_reply = limits::CONNECTION_SEND_HARD_MAX - limits::REPLY_MAX;
+        self.reply_bytes_max() + beside_a_reply
+    }
+
     /// Whether a four-letter word is answered (Apache's `FourLetterCommands.isEnabled`).
     pub fn four_letter_allowed(&self, word: &str) -> bool {
         word == "srvr"

@@ -84,7 +84,7 @@ impl Shard {
     pub fn receive(&mut self, conn: ConnId, bytes: &[u8], now: Now) {
         self.now = now;
         self.metrics.bytes_received.add(bytes.len() as u64);
-        self.take_in(conn, bytes);
+        self.serve_guarded(conn, |shard| shard.take_in(conn, bytes));
     }
 
     /// The peer will send nothing more. A connection that still has a four-letter word's answer to

@@ -71,6 +71,7 @@ pub use input::LogLimit;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::admin::Word;
@@ -348,8 +349,10 @@ impl Shard {
         };
         debug_assert!(bytes <= found.in_flight_bytes, "sent what was taken");
         found.in_flight_bytes = found.in_flight_bytes.saturating_sub(bytes);
-        self.serve_waiting(conn, self.view.zxid(), false);
-        self.resume_one(conn);
+        self.serve_guarded(conn, |shard| {
+            shard.serve_waiting(conn, shard.view.zxid(), false);
+            shard.resume_one(conn);
+        });
     }
 
     /// The next four-letter word that needs the whole server.
@@ -424,9 +427,32 @@ impl Shard {
             };
             if let Some(found) = self.conns.get_mut(conn) {
                 found.is_queued = false;
-                self.resume_one(conn);
-                self.queue_if_stalled(conn);
+                self.serve_guarded(conn, |shard| {
+                    shard.resume_one(conn);
+                    shard.queue_if_stalled(conn);
+                });
             }
+        }
+    }
+
+    /// Does something on behalf of one connection. A bug that makes it panic costs that connection
+    /// and not the server: what was half done is the connection's own (its output, its queue, its
+    /// watches) and goes with it, or counters. A close is agreed before anything else can look.
+    ///
+    /// Not guarded is what concerns many connections at once, as finding out who watches a node:
+    /// were it cut short, some would miss an event without knowing. A panic there ends the server,
+    /// and every client comes back and asks for what it missed.
+    fn serve_guarded(&mut self, conn: ConnId, serve: impl FnOnce(&mut Shard)) {
+        if catch_unwind(AssertUnwindSafe(|| serve(self))).is_err() {
+            let found = self.conns.get(conn);
+            let peer = found.map(|conn| conn.peer);
+            let session = found.map(|conn| conn.session);
+            tracing::error!(
+                ?peer,
+                ?session,
+                "serving a connection panicked; it is closed"
+            );
+            self.close(conn, Close::Now);
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::auth;
 use crate::exchange::{Answer, Batch, ConnId};
 use crate::tree::{Change, ChangeKind};
-use crate::types::{Zxid, limits, perms};
+use crate::types::{Zxid, perms};
 
 use super::{Close, Now, Shard, mark_dirty, reply};
 
@@ -28,7 +28,10 @@ impl Shard {
             if let Some((origin, answer)) = &item.answer
                 && origin.shard == self.id
             {
-                self.answer(origin.conn, answer, (before, item.zxid));
+                let zxids = (before, item.zxid);
+                self.serve_guarded(origin.conn, |shard| {
+                    shard.answer(origin.conn, answer, zxids)
+                });
             }
             before = item.zxid;
         }
@@ -88,7 +91,7 @@ impl Shard {
             metrics.packets_sent.increment();
             metrics.watch_bytes.add(length as u64);
             mark_dirty(dirty, conn);
-            if conn.unsent_bytes() > limits::CONNECTION_SEND_HARD_MAX {
+            if conn.unsent_bytes() > config.send_hard_max() {
                 cut_off.push(conn.id);
             }
         });

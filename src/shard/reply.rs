@@ -41,6 +41,11 @@ impl Frame {
         Frame { start }
     }
 
+    /// Bytes of the reply so far, without its prefix.
+    pub(super) fn length(&self, out: &[u8]) -> usize {
+        out.len() - self.start - LENGTH_LEN
+    }
+
     /// Ends a reply. After an error nothing but the header is sent. Returns the frame's length
     /// without its prefix.
     pub(super) fn finish(self, out: &mut Vec<u8>, result: Result<(), ErrorCode>) -> usize {
@@ -53,7 +58,7 @@ impl Frame {
     }
 
     fn finish_length(self, out: &mut [u8]) -> usize {
-        let length = out.len() - self.start - LENGTH_LEN;
+        let length = self.length(out);
         let prefix = i32::try_from(length).unwrap_or(i32::MAX).to_be_bytes();
         out[self.start..self.start + LENGTH_LEN].copy_from_slice(&prefix);
         length

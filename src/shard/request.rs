@@ -13,7 +13,7 @@ use super::conn::{Conn, Pending};
 use super::input::Malformed;
 use super::read::Reader;
 use super::reply::{self, Frame};
-use super::{Close, Shard, mark_dirty};
+use super::{Close, IDLE_BUFFER_MAX, Shard, mark_dirty};
 
 /// Where a request is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -316,10 +316,21 @@ impl Shard {
             (Frame::reply(out, read.xid, zxid), result)
         } else {
             let frame = Frame::reply(out, read.xid, zxid);
-            let result = reader.answer(read.kind, read.body, out);
+            let mut result = reader.answer(read.kind, read.body, out);
+            let bytes = frame.length(out);
+            if bytes > self.config.reply_bytes_max() {
+                if let Some(suppressed) = self.malformed_log.admit(self.now) {
+                    tracing::warn!(%session, bytes, suppressed, "refusing to send so large a reply");
+                }
+                // What Apache answers where a reply cannot be built.
+                result = Err(ErrorCode::MarshallingError);
+            }
             (frame, result)
         };
         let length = frame.finish(out, result);
+        if out.capacity() > self.config.send_hard_max() {
+            out.shrink_to(IDLE_BUFFER_MAX);
+        }
         self.note_reply(conn, read.xid, read.kind, zxid, read.received_us);
         self.note_sent(conn, length);
     }
@@ -398,7 +409,7 @@ impl Shard {
 
     /// Cuts a client off that lets too much pile up.
     pub(super) fn cut_off_if_slow(&mut self, conn: ConnId) {
-        let is_too_slow = |conn: &Conn| conn.unsent_bytes() > limits::CONNECTION_SEND_HARD_MAX;
+        let is_too_slow = |conn: &Conn| conn.unsent_bytes() > self.config.send_hard_max();
         if let Some(found) = self.conns.get(conn)
             && is_too_slow(found)
             && found.close != Close::Now

@@ -35,10 +35,16 @@ pub const CONNECTION_SEND_SOFT_MAX: usize = 4 << 20;
 /// up past the soft bound.
 pub const CONNECTION_SEND_HARD_MAX: usize = 64 << 20;
 
+/// Bytes of one reply, unless `jute.maxbuffer` lets a node hold more. The request whose reply would
+/// be larger gets an error instead: no client takes so large a packet, and the connection would be
+/// cut off for it.
+pub const REPLY_MAX: usize = CONNECTION_SEND_HARD_MAX - 2 * CONNECTION_SEND_SOFT_MAX;
+
 /// Published batches that a shard may lag behind before the sequencer stops taking writes.
 pub const PUBLISH_RING_LEN: usize = 1024;
 
 const _: () = assert!(CONNECTION_SEND_SOFT_MAX < CONNECTION_SEND_HARD_MAX);
 const _: () = assert!(CONNECTION_SEND_SOFT_MAX > JUTE_MAX_BUFFER_DEFAULT);
-const _: () = assert!(MULTI_READ_REPLY_MAX + CONNECTION_SEND_SOFT_MAX < CONNECTION_SEND_HARD_MAX);
+const _: () = assert!(MULTI_READ_REPLY_MAX < REPLY_MAX);
+const _: () = assert!(REPLY_MAX + CONNECTION_SEND_SOFT_MAX < CONNECTION_SEND_HARD_MAX);
 const _: () = assert!(SHARD_RING_LEN >= CONNECTION_PIPELINE_MAX);

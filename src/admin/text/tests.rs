@@ -1,5 +1,5 @@
 use super::*;
-use crate::admin::{Settings, ShardReport};
+use crate::admin::{QuorumReport, Settings, ShardReport};
 use crate::metrics::ShardMetrics;
 use crate::types::Zxid;
 
@@ -108,6 +108,7 @@ fn settings_and_surroundings() {
         max_session_timeout_ms: 60_000,
         client_listen_backlog: -1,
         server_id: 0,
+        quorum: None,
     };
     status.data_dir_bytes = 11;
     status.log_dir_bytes = 22;
@@ -137,6 +138,90 @@ fn settings_and_surroundings() {
         "0 connections watching 0 paths\nTotal watches:0\n"
     );
     assert_eq!(answer(Word::Wchc, &status), "\n");
+}
+
+#[test]
+fn a_leader_shows_its_proposals_and_learners() {
+    let mut status = status();
+    status.mode = "leader";
+    status.leader = Some(LeaderReport {
+        learners: 4,
+        synced_followers: 2,
+        synced_non_voting_followers: 0,
+        synced_observers: 1,
+        pending_syncs: 3,
+        leader_uptime_ms: 1234,
+        last_proposal_bytes: 48,
+        min_proposal_bytes: -1,
+        max_proposal_bytes: 1000,
+    });
+    status.quorum = Some(QuorumReport {
+        peer_state: "leading - broadcast".into(),
+        quorum_size: 3,
+        observer_master_id: None,
+    });
+    let end = "Zxid: 0x10000002a\nMode: leader\nNode count: 5\n\
+               Proposal sizes last/min/max: 48/-1/1000\n";
+    for word in [Word::Srvr, Word::Stat] {
+        let text = answer(word, &status);
+        assert!(text.ends_with(end), "{text}");
+    }
+    let text = answer(Word::Mntr, &status);
+    let (_, text) = text.split_once('\n').expect("the version comes first");
+    let begin = "zk_server_state\tleader\nzk_peer_state\tleading - broadcast\n\
+                 zk_quorum_size\t3\nzk_learners\t4\nzk_synced_followers\t2\n\
+                 zk_synced_non_voting_followers\t0\nzk_synced_observers\t1\n\
+                 zk_pending_syncs\t3\nzk_leader_uptime\t1234\nzk_last_proposal_size\t48\n\
+                 zk_max_proposal_size\t1000\nzk_min_proposal_size\t-1\n";
+    assert!(text.starts_with(begin), "{text}");
+}
+
+#[test]
+fn members_without_a_leaders_figures() {
+    let mut status = status();
+    status.mode = "observer";
+    status.local_session_count = 6;
+    status.quorum = Some(QuorumReport {
+        peer_state: "observing - broadcast - diff".into(),
+        quorum_size: 3,
+        observer_master_id: Some(2),
+    });
+    let text = answer(Word::Mntr, &status);
+    assert!(text.contains(
+        "\nzk_server_state\tobserver\nzk_peer_state\tobserving - broadcast - diff\n\
+         zk_observer_master_id\t2\nzk_quorum_size\t3\n"
+    ));
+    assert!(text.contains("\nzk_local_sessions\t6\n"));
+    assert!(!text.contains("learners") && !answer(Word::Srvr, &status).contains("Proposal"));
+    status.is_read_only = true;
+    status.mode = "read-only";
+    let text = answer(Word::Srvr, &status);
+    let (version, text) = text.split_once('\n').expect("more than a line");
+    assert!(version.starts_with("Zookeeper version: "));
+    assert!(text.starts_with("READ-ONLY mode; serving only read-only clients\nLatency"));
+    assert!(text.ends_with("Mode: read-only\nNode count: 5\n"));
+    assert_eq!(answer(Word::Isro, &status), "ro");
+}
+
+#[test]
+fn conf_of_a_member() {
+    let mut status = status();
+    status.settings.server_id = 2;
+    status.settings.quorum = Some(QuorumSettings {
+        init_limit_ticks: 10,
+        sync_limit_ticks: 5,
+        election_ports: vec![3889, 3888, 3889],
+        quorum_ports: vec![2888],
+        is_observer: true,
+        membership: "server.2=a:2888:3888:observer\nversion=0".into(),
+    });
+    let text = answer(Word::Conf, &status);
+    let own = "\nserverId=2\ninitLimit=10\nsyncLimit=5\nelectionAlg=3\nelectionPort=3888|3889\n\
+               quorumPort=2888\npeerType=1\n";
+    let membership = "membership: \nserver.2=a:2888:3888:observer\nversion=0";
+    assert!(text.ends_with(&format!("{own}{membership}")), "{text}");
+    status.is_read_only = true;
+    assert!(answer(Word::Conf, &status).ends_with(own));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Bounds: what is not read, what waits, who is cut off.
 
 use crate::types::limits::{
-    CONNECTION_PIPELINE_MAX, CONNECTION_SEND_HARD_MAX, CONNECTION_SEND_SOFT_MAX, SHARD_RING_LEN,
+    CONNECTION_PIPELINE_MAX, CONNECTION_SEND_HARD_MAX, CONNECTION_SEND_SOFT_MAX, REPLY_MAX,
+    SHARD_RING_LEN,
 };
 
 use super::*;
@@ -214,4 +215,60 @@ fn a_connection_is_named_once_until_it_is_looked_at() {
     dirty.clear();
     rig.shard.take_dirty(&mut dirty);
     assert_eq!(dirty, []);
+}
+
+#[test]
+fn a_reply_too_large_to_send_is_an_error_of_its_request_alone() {
+    const NAME_LEN: usize = 900_000;
+    let mut rig = Rig::new();
+    let conn = rig.client();
+    for child in 0..=REPLY_MAX / NAME_LEN {
+        let path = format!("/a/b/{child}{}", "x".repeat(NAME_LEN));
+        let applied = create(&mut rig.tree, &path, &[open_acl()]);
+        rig.change(applied);
+    }
+    let record = crate::jute::proto::GetChildrenRequest {
+        path: "/a/b",
+        watch: false,
+    };
+    rig.request(conn, 1, op::GET_CHILDREN, &record);
+    rig.get(conn, 2, "/a", false);
+    let replies = rig.replies(conn);
+    assert_eq!(replies[0].err, ErrorCode::MarshallingError.code());
+    assert_eq!((replies[0].body.len(), replies[1].err), (0, 0));
+    assert_eq!(rig.close_of(conn), Close::No);
+}
+
+#[test]
+fn a_node_as_large_as_a_request_may_be_can_be_read() {
+    let jute_max_buffer_bytes = CONNECTION_SEND_HARD_MAX + 1;
+    let mut rig = Rig::with(ShardConfig {
+        jute_max_buffer_bytes,
+        ..ShardConfig::default()
+    });
+    let conn = rig.client();
+    let data = vec![1; jute_max_buffer_bytes - 100];
+    let applied = set(&mut rig.tree, "/a", &data);
+    rig.change(applied);
+    rig.get(conn, 1, "/a", false);
+    assert_eq!(rig.reply(conn).err, 0);
+}
+
+#[test]
+fn a_panic_costs_the_connection_that_it_concerns() {
+    let mut rig = Rig::new();
+    let (lost, other) = (rig.client(), rig.client());
+    rig.set(lost, 1, "/a", b"1");
+    rig.get(lost, 2, "/a", false);
+    assert_eq!(rig.forwarded(), [1]);
+    rig.shard
+        .serve_guarded(lost, |_| panic!("a bug, as far as this test goes"));
+    assert_eq!(rig.close_of(lost), Close::Now);
+    // The answer that it was owed comes, and finds nobody.
+    let item = rig.applied_set(lost, 1, "/a", b"1");
+    rig.publish(vec![item]);
+    assert!(rig.output(lost).is_empty());
+    rig.shard.closed(lost);
+    rig.get(other, 1, "/a", false);
+    assert_eq!(data_of(&rig.reply(other)).0, b"1");
 }
