@@ -19,6 +19,13 @@ pub struct Leading {
     confirmed_round: u64,
 }
 
+impl Leading {
+    /// Syncs of learners that wait.
+    pub fn pending_syncs(&self) -> usize {
+        self.syncs.len()
+    }
+}
+
 impl Replica {
     /// This server was elected.
     pub(super) fn lead(&mut self, now: Now) {

@@ -2,7 +2,7 @@
 
 use crate::sequencer::{Now, ToLeader};
 use crate::snapshot::wire::TreeDecoder;
-use crate::types::{LinkId, Zxid};
+use crate::types::{LinkId, ServerId, Zxid};
 use crate::zab::learner::{Learner, LearnerConfig, LearnerEvent};
 
 use super::hosts::OfLearner;
@@ -11,6 +11,7 @@ use super::{Replica, Role};
 /// A learner, and its link.
 pub struct Learning {
     pub link: LinkId,
+    pub leader: ServerId,
     pub learner: Learner,
     pub is_observer: bool,
     /// Whether clients are served.
@@ -25,7 +26,7 @@ pub struct Learning {
 
 impl Replica {
     /// The link to the leader is there.
-    pub(super) fn learn(&mut self, link: LinkId, now: Now) {
+    pub(super) fn learn(&mut self, leader: ServerId, link: LinkId, now: Now) {
         let summary = self.summary();
         let Some(member) = &self.member else {
             return;
@@ -42,6 +43,7 @@ impl Replica {
         self.sequencer.follow(now);
         self.role = Role::Learning(Box::new(Learning {
             link,
+            leader,
             learner: Learner::new(config, summary, now.monotonic_ms),
             is_observer,
             is_serving: false,

@@ -123,7 +123,7 @@ impl Replica {
             member.dial_not_before_ms = 0;
         }
         match (&self.role, link) {
-            (Role::Dialing(wanted), Some(link)) if *wanted == leader => self.learn(link, now),
+            (Role::Dialing(wanted), Some(link)) if *wanted == leader => self.learn(leader, link, now),
             (_, Some(link)) => self.outputs.push_back(Output::Close(link)),
             (Role::Dialing(wanted), None) if *wanted == leader => {
                 self.look(now, "the leader cannot be reached");
@@ -189,6 +189,14 @@ impl Replica {
             Role::Leading(leading) => into.extend(leading.leader.links_with_output()),
             Role::Learning(learning) if learning.learner.has_output() => into.push(learning.link),
             _ => {}
+        }
+    }
+
+    /// Bytes that wait to be sent to the learner behind a link.
+    pub fn link_queued_bytes(&self, link: LinkId) -> usize {
+        match &self.role {
+            Role::Leading(leading) => leading.leader.queued_bytes(link),
+            _ => 0,
         }
     }
 

@@ -130,6 +130,8 @@ pub struct Replica {
     /// The newest transactions, for learners that are behind; lent to the leader.
     proposals: Proposals,
     is_serving: bool,
+    /// The beginning of the newest epoch in which clients were served.
+    seen: Zxid,
     /// Whether a snapshot is being written.
     is_snapshotting: bool,
     failure: Option<ReplicaError>,
@@ -172,6 +174,7 @@ impl Replica {
             storage,
             proposals: Proposals::new(tip),
             is_serving: false,
+            seen: Zxid::ZERO,
             is_snapshotting: false,
             failure: None,
             outputs: VecDeque::new(),
@@ -218,6 +221,39 @@ impl Replica {
         match &self.role {
             Role::Leading(leading) => Some(&leading.leader),
             _ => None,
+        }
+    }
+
+    /// How many members vote.
+    pub fn voters(&self) -> usize {
+        let ensemble = self.member.as_ref().map(|member| &member.config.ensemble);
+        ensemble.map_or(0, |ensemble| ensemble.voters().count())
+    }
+
+    /// The leader that this server follows or observes, or is about to.
+    pub fn following(&self) -> Option<ServerId> {
+        match &self.role {
+            Role::Dialing(leader) => Some(*leader),
+            Role::Learning(learning) => Some(learning.leader),
+            _ => None,
+        }
+    }
+
+    /// Syncs of learners that wait, where this server leads.
+    pub fn pending_syncs(&self) -> usize {
+        match &self.role {
+            Role::Leading(leading) => leading.pending_syncs(),
+            _ => 0,
+        }
+    }
+
+    /// The newest zxid that a client can have seen: what is committed or, before the first
+    /// transaction of an epoch, the beginning of the epoch.
+    pub fn seen_zxid(&self) -> Zxid {
+        let committed = self.sequencer.published_zxid();
+        match &self.role {
+            Role::Alone => committed,
+            _ => committed.max(self.seen),
         }
     }
 
@@ -439,8 +475,7 @@ impl Replica {
         // What was committed before is in the view that the shards begin with.
         while self.sequencer.poll_publish().is_some() {}
         self.is_serving = true;
-        let committed = self.sequencer.published_zxid();
-        let floor = committed.max(Zxid::new(epoch, 0));
-        self.outputs.push_back(Output::Serve(floor));
+        self.seen = Zxid::new(epoch, 0);
+        self.outputs.push_back(Output::Serve(self.seen_zxid()));
     }
 }

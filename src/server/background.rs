@@ -1,16 +1,23 @@
-//! The threads for what blocks: one makes log segments, one writes snapshots and purges.
+//! The threads for what blocks: one makes log segments, one writes snapshots and purges, and one for
+//! each learner that needs the tree encodes it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 use crate::io::Disk;
-use crate::rt::clock::Monotonic;
+use crate::jute::Record;
+use crate::rt::clock::{self, Monotonic};
 use crate::rt::mailbox::Sender;
 use crate::sequencer::SnapshotRequest;
+use crate::snapshot::wire::TreeEncoder;
+use crate::tree::View;
+use crate::types::{LinkId, SessionId};
 use crate::wal::{SegmentResult, SegmentTask};
+use crate::zab::learner::SIGNATURE;
 use crate::{snapshot, wal};
 
 /// What the background threads have finished.
@@ -43,6 +50,22 @@ pub struct BackgroundConfig {
     pub purge_interval: Option<Duration>,
 }
 
+/// A piece of a tree for a learner.
+pub struct TreePiece {
+    /// The learner's link.
+    pub link: LinkId,
+    /// Bytes of the tree.
+    pub bytes: Vec<u8>,
+    /// Whether the tree is whole with it.
+    pub is_last: bool,
+}
+
+/// Pieces of trees that may wait for the sequencer.
+pub const TREE_PIECES_MAX: usize = 32;
+
+/// How long to wait before a piece is offered again.
+const PIECE_RETRY: Duration = Duration::from_millis(1);
+
 /// Segment tasks that may wait. The log asks for one segment at a time and names it later.
 const SEGMENT_TASKS_MAX: usize = 16;
 
@@ -53,11 +76,24 @@ pub const DONE_MAX: usize = SEGMENT_TASKS_MAX + 8;
 pub struct Background {
     segments: SyncSender<SegmentTask>,
     snapshots: SyncSender<SnapshotRequest>,
+    pieces: Sender<TreePiece>,
+    /// Raised when the server stops.
+    stopped: Arc<AtomicBool>,
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Background {
-    /// Starts the threads; results go to `done`.
-    pub fn start(config: BackgroundConfig, done: Sender<Done>) -> std::io::Result<Background> {
+    /// Starts the threads; results go to `done`, trees to `pieces`.
+    pub fn start(
+        config: BackgroundConfig,
+        done: Sender<Done>,
+        pieces: Sender<TreePiece>,
+    ) -> std::io::Result<Background> {
         let (segments, segment_tasks) = sync_channel(SEGMENT_TASKS_MAX);
         let (snapshots, snapshot_requests) = sync_channel(1);
         let disk = Arc::clone(&config.disk);
@@ -71,7 +107,22 @@ impl Background {
         Ok(Background {
             segments,
             snapshots,
+            pieces,
+            stopped: Arc::default(),
         })
+    }
+
+    /// Has a tree encoded for a learner, as Apache's servers send it, with its end mark.
+    pub fn send_tree(&self, link: LinkId, view: View, sessions: Vec<(SessionId, i32)>) {
+        let pieces = self.pieces.clone();
+        let stopped = Arc::clone(&self.stopped);
+        let started = thread::Builder::new()
+            .name("zkore-tree".into())
+            .spawn(move || encode_tree(link, &view, sessions, &pieces, &stopped));
+        if let Err(error) = started {
+            // The learner waits in vain and is closed for its silence; it comes back.
+            tracing::error!(%error, "no thread could be started to send a learner the tree");
+        }
     }
 
     /// Has a segment made or named.
@@ -85,6 +136,38 @@ impl Background {
     pub fn take_snapshot(&self, request: SnapshotRequest) {
         if self.snapshots.try_send(request).is_err() {
             tracing::error!("the snapshot thread is gone or overloaded: no snapshot is written");
+        }
+    }
+}
+
+fn encode_tree(
+    link: LinkId,
+    view: &View,
+    sessions: Vec<(SessionId, i32)>,
+    pieces: &Sender<TreePiece>,
+    stopped: &AtomicBool,
+) {
+    let mut encoder = TreeEncoder::new(view, sessions);
+    loop {
+        let mut bytes = Vec::new();
+        let is_last = !encoder.encode(&mut bytes);
+        if is_last {
+            SIGNATURE.encode(&mut bytes);
+        }
+        let mut piece = TreePiece {
+            link,
+            bytes,
+            is_last,
+        };
+        while let Err(refused) = pieces.send(piece) {
+            if stopped.load(Ordering::Relaxed) {
+                return;
+            }
+            piece = refused;
+            clock::pause(PIECE_RETRY);
+        }
+        if is_last {
+            return;
         }
     }
 }
@@ -184,7 +267,6 @@ mod tests {
 
     use super::*;
     use crate::io::memory::MemoryDisk;
-    use crate::rt::clock;
     use crate::rt::mailbox::{self, RingBell};
     use crate::tree::{Tree, TreeConfig, TreeLoader, open_acl};
     use crate::types::Zxid;
@@ -240,7 +322,8 @@ mod tests {
             clock: Monotonic::start(),
             purge_interval: Some(Duration::from_millis(50)),
         };
-        let background = Background::start(config, done).expect("threads are left");
+        let (pieces, _pieces) = mailbox::to_ring(TREE_PIECES_MAX, &bell);
+        let background = Background::start(config, done, pieces).expect("threads are left");
         wait_for_snapshots(&disk, &["snapshot.3", "snapshot.4", "snapshot.5"]);
         write(6..=7);
         wait_for_snapshots(&disk, &["snapshot.5", "snapshot.6", "snapshot.7"]);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::admin::{self, ShardReport, Status, Word};
 use crate::exchange::{ConnId, ShardId};
 use crate::rt::mailbox::Sender;
-use crate::sequencer::Sequencer;
+use crate::replica::Replica;
 use crate::shard::AdminQuery;
 
 use super::report;
@@ -105,11 +105,11 @@ impl Gatherers {
     }
 
     /// Adds the sequencer's part.
-    pub fn add_sequencer(&self, gather: &Arc<Gather>, sequencer: &Sequencer) {
+    pub fn add_sequencer(&self, gather: &Arc<Gather>, replica: &Replica) {
         report::add_sequencer(
             &mut lock(&gather.status),
             gather.word,
-            sequencer,
+            replica,
             self.info.writes(),
         );
         self.arrived(gather);

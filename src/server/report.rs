@@ -4,14 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::admin::{Settings, Status, Word};
-use crate::config::Config;
+use crate::admin::{LeaderReport, QuorumReport, QuorumSettings, Settings, Status, Word};
+use crate::config::{Config, EnsembleConfig};
 use crate::metrics::WriteMetrics;
 use crate::rt::clock::{self, Monotonic};
 use crate::rt::{machine, probe};
-use crate::sequencer::Sequencer;
+use crate::replica::{Mode, Replica};
 use crate::shard::Shared;
-use crate::tree::TreeStats;
 
 /// What the asker of a word adds to the parts of the shards and the sequencer.
 pub struct ServerInfo {
@@ -20,7 +19,6 @@ pub struct ServerInfo {
     log_dir: PathBuf,
     clock: Monotonic,
     shared: Arc<Shared>,
-    tree: Arc<TreeStats>,
     writes: Arc<WriteMetrics>,
 }
 
@@ -39,7 +37,6 @@ impl ServerInfo {
         folders: &Folders<'_>,
         clock: Monotonic,
         shared: Arc<Shared>,
-        sequencer: &Sequencer,
         writes: Arc<WriteMetrics>,
     ) -> ServerInfo {
         ServerInfo {
@@ -52,14 +49,13 @@ impl ServerInfo {
                 min_session_timeout_ms: config.min_session_timeout_ms,
                 max_session_timeout_ms: config.max_session_timeout_ms,
                 client_listen_backlog: i64::from(config.client_listen_backlog),
-                server_id: 0,
-                quorum: None,
+                server_id: config.ensemble.as_ref().map_or(0, |member| member.my_id.0),
+                quorum: config.ensemble.as_ref().map(quorum_settings),
             },
             snapshot_dir: folders.snapshot_dir.to_owned(),
             log_dir: folders.log_dir.to_owned(),
             clock,
             shared,
-            tree: sequencer.tree().stats(),
             writes,
         }
     }
@@ -71,18 +67,12 @@ impl ServerInfo {
 
     /// Adds what is known without asking anybody.
     pub fn complete(&self, status: &mut Status, word: Word) {
-        status.is_serving = true;
         status.is_read_only = false;
-        status.mode = "standalone";
         status.now_ms = self.clock.now_ms();
         status.wall_ms = clock::wall_ms();
         status.uptime_ms = self.clock.now_ms();
         status.outstanding = self.shared.outstanding();
         status.connections = self.shared.connections();
-        status.znode_count = self.tree.node_count() as usize;
-        status.ephemerals_count = self.tree.ephemeral_count() as usize;
-        status.approximate_data_size =
-            u64::try_from(self.tree.approximate_data_size()).unwrap_or(0);
         status.open_file_descriptors = probe::open_files();
         status.max_file_descriptors = probe::open_files_max();
         status.settings = self.settings.clone();
@@ -101,12 +91,20 @@ impl ServerInfo {
 pub fn add_sequencer(
     status: &mut Status,
     word: Word,
-    sequencer: &Sequencer,
+    replica: &Replica,
     writes: &WriteMetrics,
 ) {
+    let sequencer = replica.sequencer();
     let sessions = sequencer.sessions();
-    status.zxid = sequencer.published_zxid();
+    status.is_serving = replica.is_serving();
+    status.mode = mode_name(replica.mode());
+    status.zxid = replica.seen_zxid();
     status.session_count = sessions.len();
+    let tree = sequencer.tree().stats();
+    status.znode_count = tree.node_count() as usize;
+    status.ephemerals_count = tree.ephemeral_count() as usize;
+    status.approximate_data_size = u64::try_from(tree.approximate_data_size()).unwrap_or(0);
+    add_quorum(status, replica);
     match word {
         Word::Dump => {
             for (expires_ms, bucket) in sessions.by_expiry() {
@@ -123,6 +121,70 @@ pub fn add_sequencer(
         Word::Srst => writes.reset(),
         _ => {}
     }
+}
+
+fn quorum_settings(member: &EnsembleConfig) -> QuorumSettings {
+    let addresses = &member.me().addresses;
+    QuorumSettings {
+        init_limit_ticks: member.init_limit_ticks,
+        sync_limit_ticks: member.sync_limit_ticks,
+        election_ports: addresses.iter().map(|at| at.election_port).collect(),
+        quorum_ports: addresses.iter().map(|at| at.quorum_port).collect(),
+        is_observer: !member.ensemble.is_voter(member.my_id),
+        membership: member.ensemble.to_string(),
+    }
+}
+
+fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Standalone => "standalone",
+        Mode::Leader => "leader",
+        Mode::Follower => "follower",
+        Mode::Observer => "observer",
+        Mode::Looking => "looking",
+    }
+}
+
+/// What a member of an ensemble adds.
+fn add_quorum(status: &mut Status, replica: &Replica) {
+    let doing = match replica.mode() {
+        Mode::Leader => "leading - broadcast",
+        Mode::Follower => "following - broadcast",
+        Mode::Observer => "observing - broadcast",
+        Mode::Standalone | Mode::Looking => return,
+    };
+    let mut quorum = QuorumReport {
+        peer_state: doing.to_owned(),
+        quorum_size: replica.voters(),
+        observer_master_id: None,
+    };
+    if replica.mode() == Mode::Observer {
+        quorum.observer_master_id = replica.following().map(|leader| leader.0);
+    }
+    status.quorum = Some(quorum);
+    let Some(leader) = replica.leader() else {
+        return;
+    };
+    let mut report = LeaderReport {
+        pending_syncs: replica.pending_syncs(),
+        leader_uptime_ms: leader.uptime_ms(status.now_ms),
+        ..LeaderReport::default()
+    };
+    (
+        report.last_proposal_bytes,
+        report.min_proposal_bytes,
+        report.max_proposal_bytes,
+    ) = leader.proposal_bytes();
+    for learner in leader.learners() {
+        report.learners += 1;
+        match (learner.is_synced, learner.is_observer, learner.votes) {
+            (false, _, _) => {}
+            (true, true, _) => report.synced_observers += 1,
+            (true, false, true) => report.synced_followers += 1,
+            (true, false, false) => report.synced_non_voting_followers += 1,
+        }
+    }
+    status.leader = Some(report);
 }
 
 fn absolute(path: &Path) -> String {

@@ -1,5 +1,5 @@
-//! Drives the [`Sequencer`] and its log on one ring: the shards' messages in, log writes out and
-//! their completions in, batches out.
+//! Drives the [`Replica`] on one ring: the shards' messages and the peers' packets in, log writes
+//! and packets out and their completions in, batches out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,22 +7,26 @@ use std::time::Duration;
 use crate::exchange::ToSequencer;
 use crate::io::{AlignedBuffer, DiskFile};
 use crate::metrics::WriteMetrics;
+use crate::peer::{PeerEvent, Peers};
+use crate::replica::{Output, Replica};
 use crate::rt::clock::{self, Monotonic};
 use crate::rt::mailbox::{RingBell, RingReceiver, Sender};
 use crate::rt::ring::{Completion, Ring, StableBytes};
-use crate::sequencer::{Log, Now, Sequencer};
-use crate::types::Zxid;
-use crate::wal::Wal;
+use crate::sequencer::Now;
+use crate::types::LinkId;
 
 use super::ServerError;
-use super::background::{Background, Done};
+use super::background::{Background, Done, TreePiece};
 use super::gather::{Gather, Gatherers};
+use super::links::Links;
 use super::shard_loop::ToShard;
 
 /// What reaches the sequencer beside the shards' messages.
 pub enum Control {
     /// Somebody asks for the sequencer's part of an answer.
     Report(Arc<Gather>),
+    /// Something has come from another member of the ensemble.
+    Peer(PeerEvent),
     /// The server stops.
     Stop,
 }
@@ -30,15 +34,17 @@ pub enum Control {
 /// Everything that the loop is made from; may be sent to its thread.
 pub struct SequencerParts {
     /// The logic.
-    pub sequencer: Sequencer,
-    /// The log.
-    pub wal: Wal,
+    pub replica: Replica,
+    /// The links to the other members, if there are any.
+    pub peers: Option<Peers>,
     /// One ring a shard.
     pub inboxes: Vec<RingReceiver<ToSequencer>>,
     /// Questions and orders.
     pub control: RingReceiver<Control>,
     /// Results of the background threads.
     pub done: RingReceiver<Done>,
+    /// Trees for learners.
+    pub pieces: RingReceiver<TreePiece>,
     /// What all of the above ring.
     pub bell: RingBell,
     /// The shards' inboxes.
@@ -83,25 +89,18 @@ unsafe impl StableBytes for Writing {
     }
 }
 
-/// The log as the sequencer sees it.
-struct LogOf<'a>(&'a mut Wal);
-
-impl Log for LogOf<'_> {
-    fn has_room(&mut self, payload_len: usize) -> bool {
-        self.0.check_room(payload_len).is_ok()
-    }
-
-    fn append(&mut self, zxid: Zxid, payload: &[u8]) {
-        self.0
-            .append(zxid, payload)
-            .expect("room was asked for just before");
-    }
-}
+/// Bytes that wait to be sent to a learner above which it gets no more of a tree for now.
+const TREE_AHEAD_BYTES: usize = 4 << 20;
 
 struct SequencerLoop {
     parts: SequencerParts,
     ring: Ring<Writing>,
+    links: Links,
+    /// A piece of a tree whose learner has too much to read already.
+    piece: Option<TreePiece>,
     completions: Vec<Completion<Writing>>,
+    /// Whose output is looked at; kept for its memory.
+    ready: Vec<LinkId>,
     next_tick_ms: u64,
     next_upkeep_ms: u64,
     is_refusing: bool,
@@ -114,7 +113,10 @@ pub fn run(parts: SequencerParts) -> Result<(), ServerError> {
     let mut this = SequencerLoop {
         parts,
         ring,
+        links: Links::default(),
+        piece: None,
         completions: Vec::new(),
+        ready: Vec::new(),
         next_tick_ms: 0,
         next_upkeep_ms: LOG_UPKEEP_MS,
         is_refusing: false,
@@ -138,22 +140,30 @@ impl SequencerLoop {
     /// more to do at once. What was started is handed to the kernel by the same call that waits.
     fn round(&mut self) -> Result<(), ServerError> {
         self.take_completions()?;
+        self.do_outputs()?;
         self.publish();
-        self.take_control();
+        self.take_control()?;
         if !self.stopping {
             self.take_messages();
+            self.take_pieces();
             self.tick();
         }
         self.start_writes()?;
+        self.do_outputs()?;
         self.publish();
         self.keep_up();
-        let has_more = self.parts.sequencer.reclaim(RECLAIM_BURST) == RECLAIM_BURST;
+        if let Some(failure) = self.parts.replica.take_failure() {
+            return Err(failure.into());
+        }
+        let has_more = self.parts.replica.reclaim(RECLAIM_BURST) == RECLAIM_BURST;
         let parts = &self.parts;
         let is_open = Self::is_open(parts);
+        let takes_pieces = self.piece.is_none();
         let idle = || {
             !has_more
                 && parts.control.is_empty()
                 && parts.done.is_empty()
+                && (!takes_pieces || parts.pieces.is_empty())
                 && (!is_open || parts.inboxes.iter().all(RingReceiver::is_empty))
         };
         let timeout = Duration::from_millis(parts.tick_interval_ms);
@@ -163,45 +173,159 @@ impl SequencerLoop {
     }
 
     fn take_completions(&mut self) -> Result<(), ServerError> {
-        for Completion::Written { id, buffer, result } in self.completions.drain(..) {
-            let now_us = self.parts.clock.now_us();
-            let written = self.parts.wal.complete(id, buffer.buffer, result, now_us)?;
-            let elapsed_ms = written.elapsed_us / 1000;
-            self.parts.metrics.fsync_time.record(elapsed_ms);
-            if elapsed_ms >= self.parts.write_warning_ms {
-                self.parts.metrics.fsync_threshold_exceeded.increment();
-                tracing::warn!(
-                    elapsed_ms,
-                    bytes = written.bytes,
-                    "a log write took long; this delays every write (fsync.warningthresholdms)"
-                );
+        let before = self.parts.replica.sequencer().published_zxid();
+        for completion in std::mem::take(&mut self.completions) {
+            match completion {
+                Completion::Written { id, buffer, result } => self.written(id, buffer, result)?,
+                Completion::Received { link, result } => self.received(LinkId(link), result)?,
+                Completion::Sent { link, result, .. } => {
+                    let link = LinkId(link);
+                    if !self.links.sent(link, result.is_ok(), &self.ring) {
+                        self.parts.replica.link_closed(link, self.now());
+                    }
+                }
             }
         }
-        let durable = self.parts.wal.durable_zxid();
-        let before = self.parts.sequencer.published_zxid();
-        if durable > before {
-            let transactions = u64::from(durable.counter().wrapping_sub(before.counter()));
+        let after = self.parts.replica.sequencer().published_zxid();
+        if after > before {
+            let transactions = u64::from(after.counter().wrapping_sub(before.counter()));
             self.parts.metrics.batch_size.record(transactions);
-            self.parts.sequencer.commit(durable);
         }
         Ok(())
     }
 
-    fn take_control(&mut self) {
+    fn written(
+        &mut self,
+        id: u64,
+        writing: Writing,
+        result: std::io::Result<usize>,
+    ) -> Result<(), ServerError> {
+        let (now, now_us) = (self.now(), self.parts.clock.now_us());
+        let written = self
+            .parts
+            .replica
+            .complete(id, writing.buffer, result, now, now_us)?;
+        let elapsed_ms = written.elapsed_us / 1000;
+        self.parts.metrics.fsync_time.record(elapsed_ms);
+        if elapsed_ms >= self.parts.write_warning_ms {
+            self.parts.metrics.fsync_threshold_exceeded.increment();
+            tracing::warn!(
+                elapsed_ms,
+                bytes = written.bytes,
+                "a log write took long; this delays every write (fsync.warningthresholdms)"
+            );
+        }
+        Ok(())
+    }
+
+    fn received(
+        &mut self,
+        link: LinkId,
+        result: std::io::Result<Vec<u8>>,
+    ) -> Result<(), ServerError> {
+        let now = self.now();
+        let bytes = result.unwrap_or_default();
+        if !bytes.is_empty() {
+            self.parts.replica.received(link, &bytes, now);
+        }
+        let is_well = !bytes.is_empty();
+        self.ring.reuse(bytes);
+        let stands = self
+            .links
+            .received(link, is_well, &mut self.ring)
+            .map_err(ServerError::Ring)?;
+        if !stands {
+            self.parts.replica.link_closed(link, now);
+        }
+        Ok(())
+    }
+
+    /// Does what the replica asks for, and sends what its links have to say.
+    fn do_outputs(&mut self) -> Result<(), ServerError> {
+        while let Some(output) = self.parts.replica.poll_output() {
+            match output {
+                Output::Election(to, message) => {
+                    if let Some(peers) = &self.parts.peers {
+                        peers.send(to, message);
+                    }
+                }
+                Output::Dial(leader) => {
+                    if let Some(peers) = &self.parts.peers {
+                        peers.dial(leader);
+                    }
+                }
+                Output::Close(link) => {
+                    self.links.close(link, &self.ring);
+                }
+                Output::SendTree {
+                    link,
+                    view,
+                    sessions,
+                } => self.parts.background.send_tree(link, view, sessions),
+                Output::Serve(seen) => self.tell_shards(|replica| ToShard::Serve {
+                    view: Box::new(replica.view()),
+                    seen,
+                }),
+                Output::Retire => self.tell_shards(|replica| ToShard::Retire {
+                    view: Box::new(replica.view()),
+                }),
+            }
+        }
+        self.parts.replica.links_with_output(&mut self.ready);
+        for link in std::mem::take(&mut self.ready) {
+            if self.links.can_send(link) {
+                let mut buffer = Vec::new();
+                self.parts.replica.take_link_output(link, &mut buffer);
+                self.links
+                    .send(link, buffer, &mut self.ring)
+                    .map_err(ServerError::Ring)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells every shard; an inbox that is full is waited for, since no client may be served
+    /// otherwise.
+    fn tell_shards(&self, message: impl Fn(&Replica) -> ToShard) {
+        for shard in &self.parts.shards {
+            let mut message = message(&self.parts.replica);
+            while let Err(refused) = shard.send(message) {
+                message = refused;
+                clock::pause(Duration::from_micros(100));
+            }
+        }
+    }
+
+    /// Moves pieces of trees on, as far as their learners keep up.
+    fn take_pieces(&mut self) {
+        while let Some(piece) = self.piece.take().or_else(|| self.parts.pieces.try_receive()) {
+            if self.parts.replica.link_queued_bytes(piece.link) > TREE_AHEAD_BYTES {
+                self.piece = Some(piece);
+                return;
+            }
+            self.parts
+                .replica
+                .tree_piece(piece.link, &piece.bytes, piece.is_last);
+        }
+    }
+
+    fn take_control(&mut self) -> Result<(), ServerError> {
         while let Some(control) = self.parts.control.try_receive() {
             match control {
                 Control::Report(gather) => {
                     self.parts
                         .gatherers
-                        .add_sequencer(&gather, &self.parts.sequencer);
+                        .add_sequencer(&gather, &self.parts.replica);
                 }
+                Control::Peer(event) => self.take_peer_event(event)?,
                 Control::Stop => self.stopping = true,
             }
         }
         while let Some(done) = self.parts.done.try_receive() {
+            let now = self.now();
             match done {
                 Done::Segment(result) => {
-                    if let Err(error) = self.parts.wal.segment_done(result) {
+                    if let Err(error) = self.parts.replica.segment_done(result, now) {
                         tracing::error!(%error, "cannot make the next log segment");
                     }
                 }
@@ -209,7 +333,7 @@ impl SequencerLoop {
                     elapsed_ms,
                     is_written,
                 } => {
-                    self.parts.sequencer.snapshot_ended();
+                    self.parts.replica.snapshot_ended(now);
                     self.parts.metrics.snapshot_time.record(elapsed_ms);
                     if !is_written {
                         self.parts.metrics.snapshot_errors.increment();
@@ -217,12 +341,46 @@ impl SequencerLoop {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn take_peer_event(&mut self, event: PeerEvent) -> Result<(), ServerError> {
+        let now = self.now();
+        match event {
+            PeerEvent::ElectionMessage { from, bytes } => {
+                self.parts.replica.election_message(from, &bytes, now);
+            }
+            PeerEvent::Reachable(peer) => self.parts.replica.reachable(peer, true, now),
+            PeerEvent::Unreachable(peer) => self.parts.replica.reachable(peer, false, now),
+            PeerEvent::LearnerAccepted { stream, address } => {
+                let link = self
+                    .links
+                    .open(stream, &mut self.ring)
+                    .map_err(ServerError::Ring)?;
+                tracing::debug!(%address, ?link, "a learner has connected");
+                self.parts.replica.accepted(link, now);
+            }
+            PeerEvent::Dialed { leader, result } => {
+                let link = match result {
+                    Ok(stream) => Some(
+                        self.links
+                            .open(stream, &mut self.ring)
+                            .map_err(ServerError::Ring)?,
+                    ),
+                    Err(error) => {
+                        tracing::warn!(%leader, %error, "cannot connect to the leader");
+                        None
+                    }
+                };
+                self.parts.replica.dialed(leader, link, now);
+            }
+        }
+        Ok(())
     }
 
     /// Whether messages may be taken in: the history, the log and every shard's inbox have room.
     fn is_open(parts: &SequencerParts) -> bool {
-        !parts.sequencer.is_full()
-            && !parts.wal.is_full()
+        parts.replica.is_open()
             && parts
                 .shards
                 .iter()
@@ -251,9 +409,7 @@ impl SequencerLoop {
                     break;
                 };
                 taken += 1;
-                self.parts
-                    .sequencer
-                    .handle(message, now, &mut LogOf(&mut self.parts.wal));
+                self.parts.replica.handle(message, now);
             }
         }
         taken
@@ -261,14 +417,12 @@ impl SequencerLoop {
 
     fn tick(&mut self) {
         let now = self.now();
-        if now.monotonic_ms < self.next_tick_ms || self.parts.sequencer.is_full() {
+        if now.monotonic_ms < self.next_tick_ms {
             return;
         }
         self.next_tick_ms = now.monotonic_ms + self.parts.tick_interval_ms;
-        self.parts
-            .sequencer
-            .tick(now, u64::MAX, &mut LogOf(&mut self.parts.wal));
-        let refusal = self.parts.wal.refusal();
+        self.parts.replica.tick(now);
+        let refusal = self.parts.replica.wal().refusal();
         if refusal.is_some() != self.is_refusing {
             self.is_refusing = refusal.is_some();
             match refusal {
@@ -282,7 +436,7 @@ impl SequencerLoop {
     }
 
     fn start_writes(&mut self) -> Result<(), ServerError> {
-        while let Some(write) = self.parts.wal.poll_write(self.parts.clock.now_us()) {
+        while let Some(write) = self.parts.replica.poll_write(self.parts.clock.now_us()) {
             let file = write
                 .file
                 .raw_fd()
@@ -306,7 +460,7 @@ impl SequencerLoop {
             .iter()
             .all(|shard| shard.room() > INBOX_RESERVE / 2)
         {
-            let Some(batch) = self.parts.sequencer.poll_publish() else {
+            let Some(batch) = self.parts.replica.poll_publish() else {
                 break;
             };
             let batch = Arc::new(batch);
@@ -325,29 +479,26 @@ impl SequencerLoop {
         let now_ms = self.parts.clock.now_ms();
         if now_ms >= self.next_upkeep_ms {
             self.next_upkeep_ms = now_ms + LOG_UPKEEP_MS;
-            self.parts.wal.retry_segment_tasks();
-            self.parts.wal.mark();
+            self.parts.replica.upkeep();
         }
-        while let Some(task) = self.parts.wal.poll_segment_task() {
+        while let Some(task) = self.parts.replica.poll_segment_task() {
             self.parts.background.make_segment(task);
         }
-        let durable = self.parts.wal.durable_zxid();
-        if let Some(request) = self.parts.sequencer.poll_snapshot(durable) {
-            self.parts.wal.roll();
+        if let Some(request) = self.parts.replica.poll_snapshot() {
             self.parts.background.take_snapshot(request);
         }
     }
 
     fn log_is_idle(&self) -> bool {
-        !self.parts.wal.has_unwritten() && self.parts.wal.in_flight() == 0
+        !self.parts.replica.wal().has_unwritten() && self.parts.replica.wal().in_flight() == 0
     }
 
     /// Has the log say that all of it is durable before a clean stop.
     fn leave_marked(&mut self) -> Result<(), ServerError> {
         self.publish();
-        self.parts.wal.mark();
+        self.parts.replica.mark();
         self.start_writes()?;
-        while self.parts.wal.in_flight() > 0 {
+        while self.parts.replica.wal().in_flight() > 0 {
             let wait = Duration::from_millis(self.parts.tick_interval_ms);
             self.ring
                 .wait(wait, || true, &mut self.completions)

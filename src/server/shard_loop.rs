@@ -22,6 +22,19 @@ use super::gather::{Gather, Gatherers};
 pub enum ToShard {
     /// A stretch of the history.
     Batch(Arc<Batch>),
+    /// Clients are served from now on, from this view; those are welcome that have seen up to this
+    /// zxid.
+    Serve {
+        /// What clients see.
+        view: Box<View>,
+        /// The newest zxid that a client can have seen.
+        seen: Zxid,
+    },
+    /// Nobody is served until then.
+    Retire {
+        /// What takes the place of the view that was served.
+        view: Box<View>,
+    },
     /// Somebody asks for this shard's part of an answer.
     Report(Arc<Gather>),
     /// An answer that this shard asked for is complete.
@@ -185,6 +198,10 @@ impl ShardLoop {
     fn take(&self, message: ToShard) {
         match message {
             ToShard::Batch(batch) => self.shard.borrow_mut().publish(&batch, self.now()),
+            ToShard::Serve { view, seen } => {
+                self.shard.borrow_mut().serve(*view, seen, self.now());
+            }
+            ToShard::Retire { view } => self.shard.borrow_mut().retire(*view, self.now()),
             ToShard::Report(gather) => {
                 let report = self.shard.borrow_mut().report(gather.word, self.now());
                 self.gatherers.add_shard(&gather, report);

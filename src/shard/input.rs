@@ -299,6 +299,10 @@ impl Shard {
         let (request, knows_read_only) =
             ConnectRequest::decode_lenient(&mut Decoder::new(frame)).map_err(Malformed::Connect)?;
         self.metrics.connection_requests.increment();
+        if !self.is_serving {
+            self.close(conn, Close::Now);
+            return Ok(());
+        }
         let session = SessionId(request.session_id);
         let last_zxid_seen = Zxid(request.last_zxid_seen);
         // Compared with what any shard has shown to a client: this shard's view may be a moment

@@ -78,7 +78,7 @@ use crate::admin::Word;
 use crate::exchange::{ConnId, Origin, ShardId, ToSequencer};
 use crate::metrics::ShardMetrics;
 use crate::tree::View;
-use crate::types::{SessionId, limits};
+use crate::types::{SessionId, Zxid, limits};
 use crate::watch::Watches;
 
 use conn::{Conn, ConnTable, State};
@@ -156,6 +156,10 @@ pub struct Shard {
     metrics: Arc<ShardMetrics>,
     id: ShardId,
     view: View,
+    /// Whether clients are served. A member of an ensemble does so only in step with a leader.
+    is_serving: bool,
+    /// Requests of ours that are with the sequencer.
+    outstanding: usize,
     conns: ConnTable,
     watches: Watches,
     /// Messages that the driver has not handed on. Bounded: connections stall when it is full.
@@ -193,6 +197,8 @@ impl Shard {
             metrics,
             id,
             view,
+            is_serving: true,
+            outstanding: 0,
             conns: ConnTable::default(),
             watches: Watches::new(),
             outbox: VecDeque::new(),
@@ -206,6 +212,36 @@ impl Shard {
             malformed_log: input::LogLimit::default(),
             now: Now::default(),
         }
+    }
+
+    /// Serves clients from now on, from this view. Those are welcome that have seen up to `seen`.
+    pub fn serve(&mut self, view: View, seen: Zxid, now: Now) {
+        self.now = now;
+        self.view = view;
+        self.shared.publish(seen);
+        self.is_serving = true;
+    }
+
+    /// Serves nobody until [`Shard::serve`]: all clients are disconnected, and what they asked
+    /// for is forgotten. `view` takes the place of the one that was served.
+    pub fn retire(&mut self, view: View, now: Now) {
+        self.now = now;
+        self.is_serving = false;
+        let all: Vec<ConnId> = self
+            .conns
+            .iter()
+            .filter(|conn| conn.state != State::Word)
+            .map(|conn| conn.id)
+            .collect();
+        for conn in all {
+            self.close(conn, Close::Now);
+            self.watches.remove_connection(conn);
+        }
+        self.outbox.clear();
+        for _ in 0..std::mem::take(&mut self.outstanding) {
+            self.shared.request_answered();
+        }
+        self.view = view;
     }
 
     /// Takes a new connection in. `peer` is the client's address.

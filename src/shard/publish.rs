@@ -14,7 +14,7 @@ impl Shard {
     /// still be read.
     pub fn publish(&mut self, batch: &Batch, now: Now) {
         self.now = now;
-        let Some(last) = batch.items.last() else {
+        let Some(last) = batch.items.last().filter(|_| self.is_serving) else {
             return;
         };
         // Before any client can see it: another shard must not refuse that client for it.
@@ -47,7 +47,11 @@ impl Shard {
                 received_us,
                 ..
             } => {
-                self.shared.request_answered();
+                // What was asked before the server retired is not counted any more.
+                if self.outstanding > 0 {
+                    self.outstanding -= 1;
+                    self.shared.request_answered();
+                }
                 self.decided(conn, *xid, outcome, *received_us, (before, zxid));
             }
             Answer::Attached {

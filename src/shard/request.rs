@@ -207,6 +207,7 @@ impl Shard {
             bytes: body.len(),
             path,
         });
+        self.outstanding += 1;
         self.shared.request_sent();
         self.outbox.push_back(ToSequencer::Request(Request {
             origin,

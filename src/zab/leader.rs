@@ -112,6 +112,19 @@ pub enum LeaderEvent {
     SteppedDown(String),
 }
 
+/// A learner, for reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LearnerReport {
+    /// Who.
+    pub server: ServerId,
+    /// Whether it only observes.
+    pub is_observer: bool,
+    /// Whether it has a vote.
+    pub votes: bool,
+    /// Whether it has our log.
+    pub is_synced: bool,
+}
+
 /// A leader. See the module's documentation.
 pub struct Leader {
     config: LeaderConfig,
@@ -134,6 +147,8 @@ pub struct Leader {
     events: VecDeque<LeaderEvent>,
     deadline_ms: u64,
     next_ping_ms: u64,
+    established_ms: u64,
+    proposal_bytes: (i64, i64, i64),
 }
 
 impl Leader {
@@ -167,6 +182,8 @@ impl Leader {
             committed: summary.zxid,
             rounds: Rounds::default(),
             events: VecDeque::new(),
+            established_ms: now_ms,
+            proposal_bytes: (-1, -1, -1),
         };
         let my_id = leader.config.my_id;
         leader.connecting.insert(my_id, summary.accepted_epoch);
@@ -199,12 +216,27 @@ impl Leader {
         self.events.pop_front()
     }
 
-    /// Learners that are connected: server, whether it observes, whether it is in step.
-    pub fn learners(&self) -> impl Iterator<Item = (ServerId, bool, bool)> {
+    /// Learners that are connected.
+    pub fn learners(&self) -> impl Iterator<Item = LearnerReport> {
         self.links.values().filter_map(|link| {
             let server = link.server?;
-            Some((server, link.is_observer, link.phase >= Phase::Synced))
+            Some(LearnerReport {
+                server,
+                is_observer: link.is_observer,
+                votes: !link.is_observer && self.config.ensemble.is_voter(server),
+                is_synced: link.phase >= Phase::Synced,
+            })
         })
+    }
+
+    /// For how long it has led, in milliseconds.
+    pub fn uptime_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.established_ms)
+    }
+
+    /// Bytes of the newest, the smallest and the largest proposal; −1 before the first.
+    pub fn proposal_bytes(&self) -> (i64, i64, i64) {
+        self.proposal_bytes
     }
 
     /// Until when, in milliseconds, the learner behind a link has told whom it heard from.
@@ -232,6 +264,11 @@ impl Leader {
         if let Some(link) = self.links.get_mut(&link) {
             link.take_output(into);
         }
+    }
+
+    /// Bytes that wait to be sent over a link.
+    pub fn queued_bytes(&self, link: LinkId) -> usize {
+        self.links.get(&link).map_or(0, Link::queued_bytes)
     }
 
     /// Links that have something to send.
@@ -527,6 +564,10 @@ impl Leader {
     pub fn propose(&mut self, zxid: Zxid, payload: &[u8]) {
         debug_assert!(self.is_established, "clients are served only then");
         let payload: Arc<[u8]> = payload.into();
+        let (_, least, most) = self.proposal_bytes;
+        let bytes = payload.len() as i64;
+        let least = if least < 0 { bytes } else { least.min(bytes) };
+        self.proposal_bytes = (bytes, least, most.max(bytes));
         for link in self.links.values_mut() {
             if link.phase >= Phase::Syncing && !link.is_observer {
                 link.send_proposal(zxid, &payload);

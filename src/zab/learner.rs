@@ -18,7 +18,7 @@ use super::packet::{PacketError, PacketName, PacketReader, encode_packet, encode
 use super::{EXTENSION, PROTOCOL_VERSION};
 
 /// What follows Apache's tree on the wire.
-const SIGNATURE: &str = "BenWasHere";
+pub const SIGNATURE: &str = "BenWasHere";
 
 /// What a learner must know.
 #[derive(Clone, Debug)]
