@@ -5,6 +5,7 @@ use std::io::{self, BufRead, IsTerminal};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use rustyline::error::ReadlineError;
@@ -92,29 +93,48 @@ impl Shell {
         Ok(())
     }
 
-    /// Runs the lines of the standard input: with an editor on a terminal, else as they come.
+    /// Runs the lines of the standard input, with an editor on a terminal. As with zkCli, whose
+    /// editor does so, each line is prompted for wherever it comes from.
     pub fn run_lines(&mut self) {
         self.console.out("Welcome to ZooKeeper!");
+        self.console.out("JLine support is enabled");
         if io::stdin().is_terminal() {
             match self.editor() {
-                Ok(editor) => {
-                    self.console.out("JLine support is enabled");
-                    return self.run_edited_lines(editor);
-                }
+                Ok(editor) => return self.run_edited_lines(editor),
                 Err(error) => tracing::debug!(%error, "no line editor"),
             }
         }
-        self.console.out("JLine support is disabled");
-        for line in io::stdin().lock().split(b'\n') {
-            let line = match line {
-                Ok(line) => line,
-                Err(error) => return self.console.err(&error.to_string()),
-            };
-            let line = String::from_utf8_lossy(&line);
-            self.run_line(line.trim_end_matches('\r'));
-            if self.quits {
+        self.run_plain_lines();
+    }
+
+    fn run_plain_lines(&mut self) {
+        self.await_connection();
+        let mut lines = io::stdin().lock().split(b'\n');
+        while !self.quits {
+            self.flush_events();
+            self.console.raw(&self.prompt());
+            match lines.next() {
+                Some(Ok(line)) => {
+                    let line = String::from_utf8_lossy(&line);
+                    self.run_line(line.trim_end_matches('\r'));
+                }
+                Some(Err(error)) => return self.console.err(&error.to_string()),
+                // zkCli's editor fails here, which zkCli takes for one that is not there.
+                None => return self.console.out("JLine support is disabled"),
+            }
+        }
+    }
+
+    /// Gives the connection the time that Java needs to get its line editor, so that the first
+    /// prompt tells of it here as well.
+    fn await_connection(&self) {
+        const STEP: Duration = Duration::from_millis(5);
+        const STEPS: usize = 100;
+        for _ in 0..STEPS {
+            if self.client().state() != State::Connecting {
                 return;
             }
+            thread::sleep(STEP);
         }
     }
 
