@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, IsTerminal};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use rustyline::error::ReadlineError;
@@ -36,6 +35,8 @@ pub struct Shell {
     host: String,
     current: CurrentClient,
     watcher: Watcher,
+    /// Told when the present client is connected for the first time.
+    connects: Option<Receiver<()>>,
     /// The lines so far, by their number.
     lines: BTreeMap<usize, String>,
     command_number: usize,
@@ -57,6 +58,7 @@ impl Shell {
             print_watches,
             host: String::new(),
             current: CurrentClient::default(),
+            connects: None,
             lines: BTreeMap::new(),
             command_number: 0,
             exit_code: 0,
@@ -90,6 +92,8 @@ impl Shell {
                 path: None,
             }));
         }
+        // Where it was waited for already, there is nothing more to hear.
+        self.connects = (!self.wait_for_connection).then_some(connects);
         Ok(())
     }
 
@@ -128,13 +132,10 @@ impl Shell {
     /// Gives the connection the time that Java needs to get its line editor, so that the first
     /// prompt tells of it here as well.
     fn await_connection(&self) {
-        const STEP: Duration = Duration::from_millis(5);
-        const STEPS: usize = 100;
-        for _ in 0..STEPS {
-            if self.client().state() != State::Connecting {
-                return;
-            }
-            thread::sleep(STEP);
+        const PATIENCE: Duration = Duration::from_millis(500);
+        if let Some(connects) = &self.connects {
+            // The prompt shows what came of it.
+            let _ = connects.recv_timeout(PATIENCE);
         }
     }
 
