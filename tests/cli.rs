@@ -106,8 +106,8 @@ fn run_at(connect: &str, args: &[&str]) -> Outcome {
 #[derive(Debug)]
 struct Outcome {
     code: Option<i32>,
-    /// Without the lines of the start and the event of the first connect, and with zxids and
-    /// times made equal.
+    /// Without the lines of the start, the prompts and the event of the first connect, and with
+    /// zxids and times made equal.
     stdout: String,
     stderr: String,
 }
@@ -127,7 +127,7 @@ const CONNECTED: &str =
     "\nWATCHER::\n\nWatchedEvent state:SyncConnected type:None path:null zxid: -1\n";
 
 fn normalize(stdout: &str) -> String {
-    let stdout = stdout.replacen(CONNECTED, "", 1);
+    let stdout = without_prompts(stdout).replacen(CONNECTED, "", 1);
     let mut out = String::new();
     for line in stdout.lines() {
         let is_start = ["Connecting to ", "Welcome to ZooKeeper!", "JLine support"];
@@ -136,6 +136,16 @@ fn normalize(stdout: &str) -> String {
         }
         out.push_str(&normalize_line(line));
         out.push('\n');
+    }
+    out
+}
+
+fn without_prompts(text: &str) -> String {
+    let mut parts = text.split("[zk: ");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (_, behind) = part.split_once("] ").expect("a prompt ends");
+        out.push_str(behind);
     }
     out
 }
@@ -613,6 +623,32 @@ fn the_ensemble_of_a_standalone_server() {
 }
 
 #[test]
+fn every_line_is_prompted_for() {
+    let place = Place::new();
+    let mut child = cli(&place.connect, &[])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary was built for this test");
+    let mut stdin = child.stdin.take().expect("piped");
+    let lines = b"create /a one\nls /\n\nset /a two\nget /a\n";
+    stdin.write_all(lines).expect("the shell reads");
+    drop(stdin);
+    let output = child.wait_with_output().expect("our child");
+    let connect = &place.connect;
+    let prompt = |number: usize| format!("[zk: {connect}(CONNECTED) {number}] ");
+    let [zero, one, two, three, four] = [0, 1, 2, 3, 4].map(prompt);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        format!(
+            "Connecting to {connect}\nWelcome to ZooKeeper!\nJLine support is enabled\n\
+             {CONNECTED}{zero}{one}[a]\n{two}{two}{three}two\n{four}JLine support is disabled\n"
+        )
+    );
+}
+
+#[test]
 fn without_a_server() {
     let connect = format!("127.0.0.1:{}", free_port());
     let lost = run_at(&connect, &["ls", "/"]);
@@ -669,7 +705,7 @@ impl Live {
                 .lines
                 .recv_timeout(PATIENCE)
                 .unwrap_or_else(|_| panic!("{want:?} does not come"));
-            if normalize_line(&line) == want {
+            if normalize_line(&without_prompts(&line)) == want {
                 return;
             }
         }

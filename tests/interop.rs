@@ -12,7 +12,8 @@
 #[allow(clippy::disallowed_methods, reason = "waits for other processes")]
 mod support;
 
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use support::Server;
@@ -123,6 +124,38 @@ fn zkcli_output() {
         }
     }
     assert!(wrong.is_empty(), "different answers:{wrong}");
+}
+
+/// `zkore cli` prompts for lines from a pipe as zkCli with its line editor does.
+#[test]
+fn zkcli_prompts() {
+    if !support::ready("zkCli's prompts", &["jars"]) {
+        return;
+    }
+    let server = Server::under_test(&[]);
+    let said = |mut program: Command, node: &str| {
+        let mut child = program
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program can be run");
+        let mut stdin = child.stdin.take().expect("piped");
+        let lines = format!("create {node} one\n\nget {node}\nset {node} two\nbogus\nquit\n");
+        stdin
+            .write_all(lines.as_bytes())
+            .expect("the shell reads what it is told");
+        drop(stdin);
+        let output = child.wait_with_output().expect("our child");
+        // The first prompt may come before the connection.
+        String::from_utf8_lossy(&output.stdout)
+            .replace(node, "NODE")
+            .replace("(CONNECTING)", "(CONNECTED)")
+    };
+    let args = ["-server", server.address()];
+    let mut zkore = Command::new(support::zkore_binary());
+    zkore.arg("cli").args(args);
+    assert_eq!(said(zkore, "/zkore"), said(zkcli(&args), "/java"));
 }
 
 /// One-shot commands in an order in which each finds what those before it left.

@@ -1,6 +1,8 @@
-//! Every crate that is linked in has a licence that deny.toml allows. Advisories need a database
-//! from the network: `cargo deny check` looks at those.
+//! Every crate that is linked in has a licence that deny.toml allows, and none has a known flaw.
+//! Advisories need cargo-deny and its database, which `cargo deny fetch` brings; where they are
+//! missing, that test is skipped and says so.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 /// The licences that deny.toml allows.
@@ -92,4 +94,47 @@ fn expressions_are_read() {
     ] {
         assert_eq!(is_allowed(expression, &allowed), expected, "{expression}");
     }
+}
+
+/// Where cargo keeps what it downloads.
+fn cargo_home() -> Option<PathBuf> {
+    std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")))
+}
+
+/// What is missing for a look at the advisories.
+fn missing_for_advisories() -> Option<&'static str> {
+    let version = Command::new(env!("CARGO"))
+        .args(["deny", "--version"])
+        .output();
+    if !version.is_ok_and(|output| output.status.success()) {
+        return Some("cargo-deny is not installed (cargo install cargo-deny)");
+    }
+    let databases = cargo_home().map(|home| home.join("advisory-dbs"));
+    let has_one = databases
+        .and_then(|folder| std::fs::read_dir(folder).ok())
+        .is_some_and(|mut entries| {
+            entries.any(|entry| entry.is_ok_and(|entry| entry.path().is_dir()))
+        });
+    (!has_one).then_some("there is no database of advisories (cargo deny fetch db)")
+}
+
+#[test]
+fn no_crate_has_a_known_flaw() {
+    if let Some(reason) = missing_for_advisories() {
+        println!("skipped: {reason}");
+        return;
+    }
+    let output = Command::new(env!("CARGO"))
+        .args(["deny", "--offline", "check", "advisories"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("it was found above");
+    let text = String::from_utf8_lossy(&output.stderr);
+    if text.contains("staleness") {
+        println!("skipped: the database of advisories is too old (cargo deny fetch db)");
+        return;
+    }
+    assert!(output.status.success(), "{text}");
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, IsTerminal};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub struct Shell {
     host: String,
     current: CurrentClient,
     watcher: Watcher,
+    /// Told when the present client is connected for the first time.
+    connects: Option<Receiver<()>>,
     /// The lines so far, by their number.
     lines: BTreeMap<usize, String>,
     command_number: usize,
@@ -56,6 +58,7 @@ impl Shell {
             print_watches,
             host: String::new(),
             current: CurrentClient::default(),
+            connects: None,
             lines: BTreeMap::new(),
             command_number: 0,
             exit_code: 0,
@@ -89,32 +92,50 @@ impl Shell {
                 path: None,
             }));
         }
+        // Where it was waited for already, there is nothing more to hear.
+        self.connects = (!self.wait_for_connection).then_some(connects);
         Ok(())
     }
 
-    /// Runs the lines of the standard input: with an editor on a terminal, else as they come.
+    /// Runs the lines of the standard input, with an editor on a terminal. As with zkCli, whose
+    /// editor does so, each line is prompted for wherever it comes from.
     pub fn run_lines(&mut self) {
         self.console.out("Welcome to ZooKeeper!");
+        self.console.out("JLine support is enabled");
         if io::stdin().is_terminal() {
             match self.editor() {
-                Ok(editor) => {
-                    self.console.out("JLine support is enabled");
-                    return self.run_edited_lines(editor);
-                }
+                Ok(editor) => return self.run_edited_lines(editor),
                 Err(error) => tracing::debug!(%error, "no line editor"),
             }
         }
-        self.console.out("JLine support is disabled");
-        for line in io::stdin().lock().split(b'\n') {
-            let line = match line {
-                Ok(line) => line,
-                Err(error) => return self.console.err(&error.to_string()),
-            };
-            let line = String::from_utf8_lossy(&line);
-            self.run_line(line.trim_end_matches('\r'));
-            if self.quits {
-                return;
+        self.run_plain_lines();
+    }
+
+    fn run_plain_lines(&mut self) {
+        self.await_connection();
+        let mut lines = io::stdin().lock().split(b'\n');
+        while !self.quits {
+            self.flush_events();
+            self.console.raw(&self.prompt());
+            match lines.next() {
+                Some(Ok(line)) => {
+                    let line = String::from_utf8_lossy(&line);
+                    self.run_line(line.trim_end_matches('\r'));
+                }
+                Some(Err(error)) => return self.console.err(&error.to_string()),
+                // zkCli's editor fails here, which zkCli takes for one that is not there.
+                None => return self.console.out("JLine support is disabled"),
             }
+        }
+    }
+
+    /// Gives the connection the time that Java needs to get its line editor, so that the first
+    /// prompt tells of it here as well.
+    fn await_connection(&self) {
+        const PATIENCE: Duration = Duration::from_millis(500);
+        if let Some(connects) = &self.connects {
+            // The prompt shows what came of it.
+            let _ = connects.recv_timeout(PATIENCE);
         }
     }
 

@@ -59,37 +59,43 @@ pub fn load(disk: &dyn Disk, dir: &Path, config: TreeConfig) -> Result<Loaded, S
         }
     }
     snapshots.sort();
-    let mut set_aside = Vec::new();
+    let mut aside = Vec::new();
     while let Some((zxid, path)) = snapshots.pop() {
         match load_file(disk, &path, zxid, &config)? {
             Ok(snapshot) => {
                 return Ok(Loaded {
                     snapshot: Some(snapshot),
-                    set_aside,
+                    set_aside: aside,
                 });
             }
             Err(reason) => {
-                let mut bad = path.clone().into_os_string();
-                bad.push(".bad");
-                disk.rename(&path, Path::new(&bad))?;
-                disk.sync_dir(dir)?;
+                set_aside(disk, dir, &path)?;
                 tracing::warn!(
                     file = %path.display(),
                     reason,
                     "set a damaged snapshot aside under the suffix .bad; trying the one before"
                 );
-                set_aside.push(SetAside { path, reason });
+                aside.push(SetAside { path, reason });
             }
         }
     }
     Ok(Loaded {
         snapshot: None,
-        set_aside,
+        set_aside: aside,
     })
 }
 
+/// Gives a file the suffix `.bad`, durably.
+pub(super) fn set_aside(disk: &dyn Disk, dir: &Path, path: &Path) -> Result<(), SnapshotError> {
+    let mut bad = path.to_path_buf().into_os_string();
+    bad.push(".bad");
+    disk.rename(path, Path::new(&bad))?;
+    disk.sync_dir(dir)?;
+    Ok(())
+}
+
 /// Loads one file; the inner error says why it is damaged.
-fn load_file(
+pub(super) fn load_file(
     disk: &dyn Disk,
     path: &Path,
     zxid: Zxid,

@@ -10,6 +10,7 @@ mod error;
 mod format;
 mod load;
 mod purge;
+mod replace;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -17,6 +18,7 @@ mod write;
 pub use error::SnapshotError;
 pub use load::{Loaded, SetAside, Snapshot, load};
 pub use purge::{RETAIN_COUNT_MIN, purge};
+pub use replace::{install_replacement, pending_replacement, set_aside_above, write_replacement};
 pub use write::write;
 
 use std::path::PathBuf;

@@ -30,9 +30,20 @@ pub fn write(
     view: &View,
     sessions: &[(SessionId, i32)],
 ) -> Result<SnapshotInfo, SnapshotError> {
+    write_as(disk, dir, &snapshot_name(view.zxid()), view, sessions)
+}
+
+/// As [`write`], under another final name.
+pub(super) fn write_as(
+    disk: &dyn Disk,
+    dir: &Path,
+    name: &str,
+    view: &View,
+    sessions: &[(SessionId, i32)],
+) -> Result<SnapshotInfo, SnapshotError> {
     disk.create_dir(dir)?;
     let zxid = view.zxid();
-    let path = dir.join(snapshot_name(zxid));
+    let path = dir.join(name);
     let temporary = dir.join(format!("{}.tmp", snapshot_name(zxid)));
     let written = Writer::create(disk, &temporary, zxid)
         .and_then(|writer| writer.write_all(view, sessions))

@@ -10,6 +10,8 @@
 mod epochs;
 mod error;
 mod recovery;
+#[cfg(test)]
+mod tests;
 
 pub use error::StorageError;
 
@@ -19,9 +21,10 @@ use std::sync::Arc;
 use epochs::Epochs;
 
 use crate::io::{Disk, DiskError, DiskLock};
-use crate::tree::{Tree, TreeConfig};
+use crate::snapshot;
+use crate::tree::{Tree, TreeConfig, View};
 use crate::types::{SessionId, Zxid};
-use crate::wal::{Wal, WalOptions};
+use crate::wal::{self, ReadLog, Wal, WalOptions};
 
 /// The folder below `dataDir` and `dataLogDir` that holds our files, named as Apache names its own
 /// `version-2`: by the format.
@@ -119,6 +122,69 @@ impl Storage {
         wal.flush()?;
         drop(wal);
         self.recover()
+    }
+
+    /// Drops every transaction above `above`, then recovers anew: for a member whose leader does
+    /// not have them (`TRUNC`). See [`Storage::reopen`] for what must hold.
+    ///
+    /// After a crash on the way, all of them are still there or all are gone. A snapshot that
+    /// holds some of them, which a right ensemble never has, gets the suffix `.bad`.
+    ///
+    /// # Errors
+    /// [`StorageError`]; where the log is damaged or does not reach back to a snapshot from before
+    /// `above`, nothing was dropped.
+    pub fn truncate(&mut self, mut wal: Wal, above: Zxid) -> Result<Recovered, StorageError> {
+        assert!(wal.is_quiet(), "nothing of the log is under way");
+        wal.flush()?;
+        drop(wal);
+        let disk = &*self.disk;
+        let oldest_needed = snapshot::set_aside_above(disk, &self.snapshot_dir, above)?;
+        let after = oldest_needed.unwrap_or_default();
+        Wal::truncate(disk, &self.log_dir, self.options.wal.clone(), after, above)?;
+        self.recover()
+    }
+
+    /// Puts what `view` shows, with the open sessions as of its zxid, in the place of the whole
+    /// log and all snapshots: for a member that got a snapshot from its leader (`SNAP`). Returns
+    /// the log to go on with. Nothing of `wal` may be under way; what it has not written is lost,
+    /// as the rest of it.
+    ///
+    /// After a crash on the way there is all that was before, or the new snapshot alone.
+    ///
+    /// # Errors
+    /// [`StorageError`]; where the snapshot could not be written, all is as it was.
+    pub fn replace(
+        &mut self,
+        wal: Wal,
+        view: &View,
+        sessions: &[(SessionId, i32)],
+    ) -> Result<Wal, StorageError> {
+        assert!(wal.is_quiet(), "nothing of the log is under way");
+        drop(wal);
+        let disk = &*self.disk;
+        let info = snapshot::write_replacement(disk, &self.snapshot_dir, view, sessions)?;
+        recovery::finish_replacement(disk, &self.snapshot_dir, &self.log_dir, info.zxid)?;
+        let options = self.options.wal.clone();
+        let (wal, _) = Wal::recover(disk, &self.log_dir, options, info.zxid, &mut |_, _| {})?;
+        tracing::info!(zxid = %info.zxid, nodes = info.nodes, "replaced all data by a snapshot");
+        Ok(wal)
+    }
+
+    /// Reads records back from the files of the log, which may be written meanwhile; see
+    /// [`wal::read_log`].
+    ///
+    /// # Errors
+    /// [`StorageError::Disk`] and [`StorageError::Log`].
+    pub fn read_log(
+        &self,
+        after: Zxid,
+        up_to: Zxid,
+        bytes_max: usize,
+        on_record: &mut dyn FnMut(Zxid, &[u8]),
+    ) -> Result<ReadLog, StorageError> {
+        let (disk, dir) = (&*self.disk, &self.log_dir);
+        let read = wal::read_log(disk, dir, after, up_to, bytes_max, on_record)?;
+        Ok(read)
     }
 
     /// Folder of the snapshots and the epochs.

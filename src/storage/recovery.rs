@@ -10,7 +10,7 @@ use crate::jute::txn::{Txn, decode_txn};
 use crate::snapshot;
 use crate::tree::{DIGEST_VERSION, Tree};
 use crate::types::{SessionId, Zxid};
-use crate::wal::Wal;
+use crate::wal::{self, Wal};
 
 /// Apache's folder.
 const APACHE_FOLDER: &str = "version-2";
@@ -26,6 +26,10 @@ pub(super) fn recover(
     snapshot_dir: &Path,
     log_dir: &Path,
 ) -> Result<Recovered, StorageError> {
+    let pending = snapshot::pending_replacement(disk, snapshot_dir, &options.tree)?;
+    if let Some(zxid) = pending {
+        finish_replacement(disk, snapshot_dir, log_dir, zxid)?;
+    }
     let loaded = snapshot::load(disk, snapshot_dir, options.tree.clone())?;
     if loaded.snapshot.is_none() && !has_log(disk, log_dir)? {
         refuse_only_damaged(disk, snapshot_dir)?;
@@ -80,6 +84,18 @@ pub(super) fn recover(
         sessions: replay.sessions.into_iter().collect(),
         wal,
     })
+}
+
+/// Removes what a decided replacement replaces, and gives it its name.
+pub(super) fn finish_replacement(
+    disk: &dyn Disk,
+    snapshot_dir: &Path,
+    log_dir: &Path,
+    zxid: Zxid,
+) -> Result<(), StorageError> {
+    wal::remove_all(disk, log_dir)?;
+    snapshot::install_replacement(disk, snapshot_dir, zxid)?;
+    Ok(())
 }
 
 /// The records of the log on their way into the tree.

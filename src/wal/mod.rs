@@ -20,18 +20,22 @@ mod error;
 mod format;
 mod log;
 mod purge;
+mod read;
 mod recovery;
 mod scan;
 mod segment;
 #[cfg(test)]
 mod tests;
+mod truncate;
 
 pub use dump::{DumpSummary, dump};
 pub use error::WalError;
 pub use log::{Completion, LogWrite, Wal};
 pub use purge::purge;
+pub use read::{ReadLog, read_log};
 pub use recovery::Recovered;
 pub use segment::{SegmentResult, SegmentTask};
+pub use truncate::remove_all;
 
 use crate::io::BLOCK;
 

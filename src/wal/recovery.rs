@@ -16,6 +16,7 @@ use super::scan::{
     Fault, is_damaged_not_torn, look_beyond, read_batch, seed_of_segment, written_end,
 };
 use super::segment::{Prepared, prepare};
+use super::truncate::finish_truncation;
 use super::{Wal, WalError, WalOptions};
 use crate::io::{BLOCK, Disk, OpenMode, read_whole};
 use crate::types::Zxid;
@@ -43,12 +44,12 @@ pub struct Cut {
 }
 
 /// A segment's file, before its batches are read.
-struct Found {
-    path: PathBuf,
+pub(super) struct Found {
+    pub path: PathBuf,
     header: Option<SegmentHeader>,
     /// The zxid of its first record, by its header or else its name; without either, that of the
     /// segment after it.
-    first: Zxid,
+    pub first: Zxid,
 }
 
 /// Where the whole batches end.
@@ -75,6 +76,7 @@ impl Wal {
     ) -> Result<(Wal, Recovered), WalError> {
         let options = options.rounded();
         disk.create_dir(dir)?;
+        finish_truncation(disk, dir)?;
         let found = find_segments(disk, dir)?;
         let newest_needed = |found: &Found| found.first.0 <= after.0.saturating_add(1);
         let start = found.iter().rposition(newest_needed).unwrap_or(0);
@@ -123,7 +125,7 @@ impl Wal {
 }
 
 /// All segments with anything in them, in the order of their first records.
-fn find_segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<Found>, WalError> {
+pub(super) fn find_segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<Found>, WalError> {
     let (mut found, mut nameless) = (Vec::new(), Vec::new());
     for name in disk.list(dir)? {
         let named = zxid_of_name(&name);
