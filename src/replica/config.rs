@@ -29,9 +29,8 @@ pub struct MemberConfig {
     pub silence_limit_ms: u64,
     /// Milliseconds between two pings of a leader.
     pub heartbeat_ms: u64,
-    /// How long an election waits for a better vote when all connected voters agree, in
-    /// milliseconds.
-    pub election_settle_ms: u64,
+    /// Milliseconds after which a vote is sent again: at first, and at most.
+    pub notification_interval_ms: (u64, u64),
     /// Whether this server's log was damaged, so that it must not vote with what is left of it
     /// until a leader has mended it.
     pub needs_repair: bool,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::sequencer::{Log, Now, Sequencer};
-use crate::snapshot::wire::{TreeDecoder, WireError};
+use crate::snapshot::wire::{WireDecoder, WireError};
 use crate::storage::{Storage, StorageError};
 use crate::tree::TreeConfig;
 use crate::types::Zxid;
@@ -84,7 +84,7 @@ impl LeaderHost for OfLeader<'_> {
                     records.push((zxid, payload.into()));
                 });
         match read {
-            Ok(read) if read.is_whole() => Some(records),
+            Ok(read) if read.follows(after) && read.is_complete => Some(records),
             Ok(_) => None,
             Err(error) => {
                 tracing::warn!(%error, "the log cannot be read back; a learner gets the whole tree");
@@ -104,13 +104,17 @@ fn note(
     })
 }
 
+/// Bytes of one path or value in a tree that a leader sends: more than any `jute.maxbuffer` that is
+/// in use.
+const FIELD_BYTES_MAX: usize = 256 << 20;
+
 /// This server, for its learner's part.
 pub struct OfLearner<'a> {
     pub storage: &'a mut Storage,
     pub wal: &'a mut Option<Wal>,
     pub sequencer: &'a mut Sequencer,
     pub proposals: &'a mut Proposals,
-    pub decoder: &'a mut Option<TreeDecoder>,
+    pub decoder: &'a mut Option<WireDecoder>,
     pub tree_config: &'a TreeConfig,
     pub is_snapshotting: bool,
     pub now: Now,
@@ -199,11 +203,11 @@ impl LearnerHost for OfLearner<'_> {
         let config = self.tree_config;
         let decoder = self
             .decoder
-            .get_or_insert_with(|| TreeDecoder::new(config.clone()));
+            .get_or_insert_with(|| WireDecoder::new(config.clone(), FIELD_BYTES_MAX));
         let taken = decoder
             .feed(bytes)
             .map_err(|error| TreeFault::Bad(error.to_string()))?;
-        let is_whole = decoder.is_whole();
+        let is_whole = decoder.is_done();
         if is_whole {
             self.take_tree(zxid)?;
         }

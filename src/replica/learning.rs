@@ -1,7 +1,7 @@
 //! A server that follows or observes: what its learner's part says, done.
 
 use crate::sequencer::{Now, ToLeader};
-use crate::snapshot::wire::TreeDecoder;
+use crate::snapshot::wire::WireDecoder;
 use crate::types::{LinkId, ServerId, Zxid};
 use crate::zab::learner::{Learner, LearnerConfig, LearnerEvent};
 
@@ -17,7 +17,7 @@ pub struct Learning {
     /// Whether clients are served.
     pub is_serving: bool,
     /// The tree that is coming.
-    decoder: Option<TreeDecoder>,
+    decoder: Option<WireDecoder>,
     /// Set once the leader allows to serve clients: the epoch.
     allowed: Option<u32>,
     /// The end of the log when its own part of it was settled: no view can be older.

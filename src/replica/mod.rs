@@ -139,21 +139,26 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// A server whose data were recovered. A member looks for a leader from its first
+    /// A server whose data were recovered; of its log, everything up to `committed` is known to be
+    /// committed. A member looks for a leader from its first
     /// [`Replica::tick`] on; a server that is alone serves at once.
     pub fn new(
         config: ReplicaConfig,
         mut sequencer: Sequencer,
         storage: Storage,
-        wal: Wal,
+        (wal, committed): (Wal, Zxid),
         now: Now,
     ) -> Replica {
         let tip = sequencer.tree().tip_zxid();
         let member = config.member.map(|config| {
             sequencer.halt();
+            sequencer.know_committed(committed);
             let mut election =
                 ElectionConfig::new(config.my_id, Arc::clone(&config.voting_ensemble()));
-            election.settle_ms = config.election_settle_ms;
+            (
+                election.notification_interval_min_ms,
+                election.notification_interval_max_ms,
+            ) = config.notification_interval_ms;
             Member {
                 election: Election::new(election),
                 config,

@@ -1,6 +1,7 @@
 //! The threads for what blocks: one makes log segments, one writes snapshots and purges, and one for
 //! each learner that needs the tree encodes it.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,7 @@ use crate::jute::Record;
 use crate::rt::clock::{self, Monotonic};
 use crate::rt::mailbox::Sender;
 use crate::sequencer::SnapshotRequest;
-use crate::snapshot::wire::TreeEncoder;
+use crate::snapshot::wire;
 use crate::tree::View;
 use crate::types::{LinkId, SessionId};
 use crate::wal::{SegmentResult, SegmentTask};
@@ -118,7 +119,10 @@ impl Background {
         let stopped = Arc::clone(&self.stopped);
         let started = thread::Builder::new()
             .name("zkore-tree".into())
-            .spawn(move || encode_tree(link, &view, sessions, &pieces, &stopped));
+            .spawn(move || {
+                // It fails only where the server stops.
+                let _ = encode_tree(link, &view, &sessions, &pieces, &stopped);
+            });
         if let Err(error) = started {
             // The learner waits in vain and is closed for its silence; it comes back.
             tracing::error!(%error, "no thread could be started to send a learner the tree");
@@ -143,33 +147,29 @@ impl Background {
 fn encode_tree(
     link: LinkId,
     view: &View,
-    sessions: Vec<(SessionId, i32)>,
+    sessions: &[(SessionId, i32)],
     pieces: &Sender<TreePiece>,
     stopped: &AtomicBool,
-) {
-    let mut encoder = TreeEncoder::new(view, sessions);
-    loop {
-        let mut bytes = Vec::new();
-        let is_last = !encoder.encode(&mut bytes);
-        if is_last {
-            SIGNATURE.encode(&mut bytes);
-        }
+) -> io::Result<()> {
+    let mut send = |bytes: &[u8], is_last: bool| {
         let mut piece = TreePiece {
             link,
-            bytes,
+            bytes: bytes.to_vec(),
             is_last,
         };
         while let Err(refused) = pieces.send(piece) {
             if stopped.load(Ordering::Relaxed) {
-                return;
+                return Err(io::ErrorKind::Interrupted.into());
             }
             piece = refused;
             clock::pause(PIECE_RETRY);
         }
-        if is_last {
-            return;
-        }
-    }
+        Ok(())
+    };
+    wire::encode(view, sessions, &mut |bytes: &[u8]| send(bytes, false))?;
+    let mut signature = Vec::new();
+    SIGNATURE.encode(&mut signature);
+    send(&signature, true)
 }
 
 fn make_segments(disk: &dyn Disk, tasks: &Receiver<SegmentTask>, done: &Sender<Done>) {

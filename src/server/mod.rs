@@ -6,6 +6,7 @@
 
 mod background;
 mod gather;
+mod links;
 mod report;
 mod sequencer_loop;
 mod settings;
@@ -15,6 +16,8 @@ mod start;
 use std::io;
 
 use crate::config::Config;
+use crate::peer::PeerError;
+use crate::replica::ReplicaError;
 use crate::rt::probe::ProbeError;
 use crate::storage::StorageError;
 use crate::wal::WalError;
@@ -25,9 +28,9 @@ pub enum ServerError {
     /// The machine does not offer what is needed.
     #[error(transparent)]
     Machine(#[from] ProbeError),
-    /// The settings name an ensemble.
-    #[error("an ensemble is configured, and this version serves alone only; leave one server line")]
-    Ensemble,
+    /// The links to the other members cannot be set up.
+    #[error(transparent)]
+    Peers(#[from] PeerError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}{hint}")]
     Listen {
@@ -60,6 +63,15 @@ pub enum ServerError {
     },
 }
 
+impl From<ReplicaError> for ServerError {
+    fn from(error: ReplicaError) -> ServerError {
+        match error {
+            ReplicaError::Storage(error) => error.into(),
+            ReplicaError::Log(error) => error.into(),
+        }
+    }
+}
+
 impl ServerError {
     /// The exit code of a server that ended so (Apache's `ExitCode`): 3 where the data folders
     /// cannot be used, else 1.
@@ -74,8 +86,5 @@ impl ServerError {
 
 /// Runs a server until SIGTERM or SIGINT; an error tells why it ended otherwise.
 pub fn run(config: Config) -> Result<(), ServerError> {
-    if config.ensemble.is_some() {
-        return Err(ServerError::Ensemble);
-    }
     start::run(config)
 }

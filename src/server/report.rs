@@ -23,18 +23,18 @@ pub struct ServerInfo {
 }
 
 /// Where a server keeps its files.
-pub struct Folders<'a> {
+pub struct Folders {
     /// Of the snapshots.
-    pub snapshot_dir: &'a Path,
+    pub snapshot_dir: PathBuf,
     /// Of the log.
-    pub log_dir: &'a Path,
+    pub log_dir: PathBuf,
 }
 
 impl ServerInfo {
     /// For a server with these settings and parts.
     pub fn new(
         config: &Config,
-        folders: &Folders<'_>,
+        folders: &Folders,
         clock: Monotonic,
         shared: Arc<Shared>,
         writes: Arc<WriteMetrics>,
@@ -42,8 +42,8 @@ impl ServerInfo {
         ServerInfo {
             settings: Settings {
                 client_port: config.client_address.port(),
-                data_dir: absolute(folders.snapshot_dir),
-                data_log_dir: absolute(folders.log_dir),
+                data_dir: absolute(&folders.snapshot_dir),
+                data_log_dir: absolute(&folders.log_dir),
                 tick_time_ms: config.tick_time_ms,
                 max_client_cnxns: config.max_client_cnxns,
                 min_session_timeout_ms: config.min_session_timeout_ms,
@@ -52,8 +52,8 @@ impl ServerInfo {
                 server_id: config.ensemble.as_ref().map_or(0, |member| member.my_id.0),
                 quorum: config.ensemble.as_ref().map(quorum_settings),
             },
-            snapshot_dir: folders.snapshot_dir.to_owned(),
-            log_dir: folders.log_dir.to_owned(),
+            snapshot_dir: folders.snapshot_dir.clone(),
+            log_dir: folders.log_dir.clone(),
             clock,
             shared,
             writes,

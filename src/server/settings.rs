@@ -1,8 +1,11 @@
 //! The part of the configuration that each module takes.
 
+use std::sync::Arc;
+
 use crate::auth::AuthConfig;
 use crate::config::Config;
 use crate::prep::{PrepConfig, ReapConfig};
+use crate::replica::{MemberConfig, ReplicaConfig};
 use crate::sequencer::SequencerConfig;
 use crate::session::SessionConfig;
 use crate::shard::ShardConfig;
@@ -33,7 +36,7 @@ pub fn storage(config: &Config) -> StorageOptions {
         data_log_dir: config.data_log_dir.clone(),
         is_dir_autocreate: config.data_dir_autocreate,
         is_db_autocreate: config.db_autocreate,
-        is_member: false,
+        is_member: config.ensemble.is_some(),
         tree: TreeConfig {
             extended_types: config.extended_types,
             digest_enabled: config.tree_digest_enabled,
@@ -46,11 +49,46 @@ pub fn storage(config: &Config) -> StorageOptions {
     }
 }
 
+/// For the replica.
+pub fn replica(config: &Config) -> ReplicaConfig {
+    let tick_ms = config.tick_time_ms as u64;
+    let member = config.ensemble.as_ref().map(|member| {
+        let sync_limit_ms = tick_ms * u64::from(member.sync_limit_ticks);
+        MemberConfig {
+            my_id: member.my_id,
+            ensemble: Arc::new(member.ensemble.clone()),
+            init_limit_ms: tick_ms * u64::from(member.init_limit_ticks),
+            sync_limit_ms,
+            silence_limit_ms: sync_limit_ms.min(SILENCE_LIMIT_MS),
+            heartbeat_ms: (tick_ms / 2).clamp(1, HEARTBEAT_MS_MAX),
+            notification_interval_ms: (
+                member.notification_interval_ms_min,
+                member.notification_interval_ms_max,
+            ),
+            needs_repair: false,
+        }
+    });
+    ReplicaConfig {
+        member,
+        tree: storage(config).tree,
+    }
+}
+
+/// How long another server of ours may be silent, in milliseconds: far below the usual
+/// `syncLimit`, since heartbeats come [`HEARTBEAT_MS_MAX`] apart.
+const SILENCE_LIMIT_MS: u64 = 1200;
+
+/// The longest time between two heartbeats of a leader, in milliseconds.
+const HEARTBEAT_MS_MAX: u64 = 200;
+
 /// For the session table.
 pub fn session(config: &Config) -> SessionConfig {
     SessionConfig {
         tick_ms: config.tick_time_ms as u64,
-        server_id: SERVER_ID_ALONE,
+        server_id: config
+            .ensemble
+            .as_ref()
+            .map_or(SERVER_ID_ALONE, |member| member.my_id.0 as u8),
         shards: config.shards as u16,
     }
 }

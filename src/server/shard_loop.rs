@@ -16,6 +16,9 @@ use crate::rt::net::{Connection, Listener, UnboundListener};
 use crate::rt::pulse::Pulse;
 use crate::shard::{AdminQuery, Close, LogLimit, Now, Shard};
 
+use crate::tree::View;
+use crate::types::Zxid;
+
 use super::gather::{Gather, Gatherers};
 
 /// What reaches a shard from other threads.
@@ -199,7 +202,7 @@ impl ShardLoop {
         match message {
             ToShard::Batch(batch) => self.shard.borrow_mut().publish(&batch, self.now()),
             ToShard::Serve { view, seen } => {
-                self.shard.borrow_mut().serve(*view, seen, self.now());
+                self.shard.borrow_mut().begin(*view, seen, self.now());
             }
             ToShard::Retire { view } => self.shard.borrow_mut().retire(*view, self.now()),
             ToShard::Report(gather) => {

@@ -9,6 +9,8 @@ use crate::config::Config;
 use crate::exchange::{ShardId, ToSequencer};
 use crate::io::Disk;
 use crate::metrics::{ShardMetrics, WriteMetrics};
+use crate::peer::Peers;
+use crate::replica::Replica;
 use crate::rt::clock::{self, Monotonic};
 use crate::rt::disk::StdDisk;
 use crate::rt::executor::{self, ExecutorConfig};
@@ -19,8 +21,7 @@ use crate::sequencer::{Now, Sequencer, SnapshotPolicy};
 use crate::session::SessionTable;
 use crate::shard::{Shard, Shared};
 use crate::storage::{Recovered, Storage};
-use crate::tree::Tree;
-use crate::types::{SessionId, limits};
+use crate::types::limits;
 
 use super::background::{self, Background, BackgroundConfig};
 use super::gather::Gatherers;
@@ -125,8 +126,6 @@ struct Running {
     shards: Vec<JoinHandle<()>>,
     to_shards: Vec<Sender<ToShard>>,
     to_sequencer: Sender<Control>,
-    /// Keeps the folders locked.
-    _storage: Storage,
 }
 
 impl Running {
@@ -150,15 +149,15 @@ impl Running {
             purge_interval: (config.purge_interval_hours > 0)
                 .then(|| Duration::from_secs(3600 * u64::from(config.purge_interval_hours))),
         };
-        let background = Background::start(background, done_sender).map_err(ServerError::Thread)?;
+        let (pieces, tree_pieces) = mailbox::to_ring(background::TREE_PIECES_MAX, &bell);
+        let background =
+            Background::start(background, done_sender, pieces).map_err(ServerError::Thread)?;
         let metrics = Arc::new(WriteMetrics::new());
-        let sequencer = make_sequencer(
-            config,
-            recovered.tree,
-            recovered.sessions,
-            clock,
-            Arc::clone(&metrics),
-        );
+        let folders = Folders {
+            snapshot_dir: storage.snapshot_dir().to_owned(),
+            log_dir: storage.log_dir().to_owned(),
+        };
+        let replica = make_replica(config, storage, recovered, clock, Arc::clone(&metrics));
         let mut to_shards = Vec::new();
         let mut inboxes = Vec::new();
         for _ in 0..config.shards {
@@ -167,17 +166,12 @@ impl Running {
             to_shards.push(sender);
             inboxes.push(inbox);
         }
-        let shared = Arc::new(Shared::new(sequencer.tree().tip_zxid()));
-        let folders = Folders {
-            snapshot_dir: storage.snapshot_dir(),
-            log_dir: storage.log_dir(),
-        };
+        let shared = Arc::new(Shared::new(replica.seen_zxid()));
         let info = ServerInfo::new(
             config,
             &folders,
             clock,
             Arc::clone(&shared),
-            &sequencer,
             Arc::clone(&metrics),
         );
         let gatherers = Gatherers::new(to_shards.clone(), to_sequencer.clone(), Arc::new(info));
@@ -191,10 +185,12 @@ impl Running {
         let StartedShards {
             threads: shards,
             rings,
-        } = maker.start_all(&sequencer, listeners, inboxes, ending)?;
+        } = maker.start_all(&replica, listeners, inboxes, ending)?;
+        let peers = start_peers(config, &to_sequencer)?;
         let parts = SequencerParts {
-            sequencer,
-            wal: recovered.wal,
+            replica,
+            peers,
+            pieces: tree_pieces,
             inboxes: rings,
             control,
             done,
@@ -214,7 +210,6 @@ impl Running {
             shards,
             to_shards,
             to_sequencer,
-            _storage: storage,
         })
     }
 
@@ -239,29 +234,57 @@ impl Running {
     }
 }
 
-fn make_sequencer(
+fn make_replica(
     config: &Config,
-    tree: Tree,
-    sessions: Vec<(SessionId, i32)>,
+    storage: Storage,
+    recovered: Recovered,
     clock: Monotonic,
     metrics: Arc<WriteMetrics>,
-) -> Sequencer {
+) -> Replica {
     let now = Now {
         monotonic_ms: clock.now_ms(),
         wall_ms: clock::wall_ms(),
     };
     let mut table = SessionTable::new(settings::session(config), now.wall_ms);
-    table.restore(sessions, now.monotonic_ms);
+    table.restore(recovered.sessions, now.monotonic_ms);
     let seed = now.wall_ms as u64 ^ u64::from(std::process::id());
     let policy = SnapshotPolicy::new(config.snap_count, config.snap_size_limit_bytes, seed);
-    Sequencer::new(
+    let sequencer = Sequencer::new(
         settings::sequencer(config),
-        tree,
+        recovered.tree,
         table,
         policy,
         metrics,
         now,
-    )
+    );
+    let log = (recovered.wal, recovered.snapshot);
+    Replica::new(settings::replica(config), sequencer, storage, log, now)
+}
+
+/// How long an event of a peer waits at most for room in the sequencer's queue, in milliseconds.
+const PEER_PATIENCE_MS: u32 = 1000;
+
+/// Starts the links to the other members; none where the server is alone.
+fn start_peers(
+    config: &Config,
+    to_sequencer: &Sender<Control>,
+) -> Result<Option<Peers>, ServerError> {
+    let Some(peers) = settings::peers(config) else {
+        return Ok(None);
+    };
+    let to_sequencer = to_sequencer.clone();
+    let events = move |event| {
+        let mut message = Control::Peer(event);
+        for _ in 0..PEER_PATIENCE_MS {
+            match to_sequencer.send(message) {
+                Ok(()) => return,
+                Err(refused) => message = refused,
+            }
+            clock::pause(Duration::from_millis(1));
+        }
+        tracing::error!("the sequencer is overloaded: something that a peer sent is lost");
+    };
+    Ok(Some(Peers::start(peers, events)?))
 }
 
 /// What all shards are made from.
@@ -283,7 +306,7 @@ impl ShardMaker<'_> {
     /// Starts one shard for each socket.
     fn start_all(
         &self,
-        sequencer: &Sequencer,
+        replica: &Replica,
         listeners: Vec<net::UnboundListener>,
         inboxes: Vec<UnboundReceiver<ToShard>>,
         ending: &Ending,
@@ -298,13 +321,16 @@ impl ShardMaker<'_> {
             let id = ShardId(number as u16);
             let (ring, ring_receiver) = mailbox::to_ring(limits::SHARD_RING_LEN, self.bell);
             rings.push(ring_receiver);
-            let shard = Shard::new(
+            let mut shard = Shard::new(
                 Arc::clone(&shard_config),
                 Arc::clone(&self.shared),
                 Arc::new(ShardMetrics::new()),
                 id,
-                sequencer.tree().view(sequencer.tree().tip_zxid()),
+                replica.view(),
             );
+            if !replica.is_serving() {
+                shard.retire(replica.view(), crate::shard::Now::default());
+            }
             let parts = ShardParts {
                 id,
                 shard,

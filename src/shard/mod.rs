@@ -215,14 +215,14 @@ impl Shard {
     }
 
     /// Serves clients from now on, from this view. Those are welcome that have seen up to `seen`.
-    pub fn serve(&mut self, view: View, seen: Zxid, now: Now) {
+    pub fn begin(&mut self, view: View, seen: Zxid, now: Now) {
         self.now = now;
         self.view = view;
         self.shared.publish(seen);
         self.is_serving = true;
     }
 
-    /// Serves nobody until [`Shard::serve`]: all clients are disconnected, and what they asked
+    /// Serves nobody until [`Shard::begin`]: all clients are disconnected, and what they asked
     /// for is forgotten. `view` takes the place of the one that was served.
     pub fn retire(&mut self, view: View, now: Now) {
         self.now = now;

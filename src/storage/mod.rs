@@ -55,6 +55,9 @@ pub struct Recovered {
     pub tree: Tree,
     /// The sessions with their timeouts in milliseconds.
     pub sessions: Vec<(SessionId, i32)>,
+    /// The zxid of the snapshot that it began with; zero without one. What a snapshot holds was
+    /// committed; of the log after it a member of an ensemble does not know.
+    pub snapshot: Zxid,
     /// The log, ready to be written.
     pub wal: Wal,
 }

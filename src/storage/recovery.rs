@@ -82,6 +82,7 @@ pub(super) fn recover(
     Ok(Recovered {
         tree: replay.tree,
         sessions: replay.sessions.into_iter().collect(),
+        snapshot: after,
         wal,
     })
 }
