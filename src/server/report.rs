@@ -4,14 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::admin::{Settings, Status, Word};
-use crate::config::Config;
+use crate::admin::{QuorumSettings, Settings, Status, Word};
+use crate::config::{Config, EnsembleConfig};
 use crate::metrics::WriteMetrics;
 use crate::rt::clock::{self, Monotonic};
 use crate::rt::{machine, probe};
 use crate::sequencer::Sequencer;
 use crate::shard::Shared;
 use crate::tree::TreeStats;
+use crate::types::Role;
 
 /// What the asker of a word adds to the parts of the shards and the sequencer.
 pub struct ServerInfo {
@@ -52,8 +53,8 @@ impl ServerInfo {
                 min_session_timeout_ms: config.min_session_timeout_ms,
                 max_session_timeout_ms: config.max_session_timeout_ms,
                 client_listen_backlog: i64::from(config.client_listen_backlog),
-                server_id: 0,
-                quorum: None,
+                server_id: config.ensemble.as_ref().map_or(0, |own| own.my_id.0),
+                quorum: config.ensemble.as_ref().map(quorum_settings),
             },
             snapshot_dir: folders.snapshot_dir.to_owned(),
             log_dir: folders.log_dir.to_owned(),
@@ -94,6 +95,20 @@ impl ServerInfo {
             status.environment = machine::environment();
         }
         self.writes.add_to(&mut status.metrics);
+    }
+}
+
+/// What a member of an ensemble shows of its settings.
+fn quorum_settings(config: &EnsembleConfig) -> QuorumSettings {
+    let me = config.me();
+    let addresses = me.addresses.iter();
+    QuorumSettings {
+        init_limit_ticks: config.init_limit_ticks,
+        sync_limit_ticks: config.sync_limit_ticks,
+        election_ports: addresses.clone().map(|own| own.election_port).collect(),
+        quorum_ports: addresses.map(|own| own.quorum_port).collect(),
+        is_observer: me.role == Role::Observer,
+        membership: config.ensemble.to_string(),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::storage::StorageOptions;
 use crate::tree::TreeConfig;
 use crate::wal::WalOptions;
 
-/// The id of a server that is alone, as Apache gives it; the top byte of its session ids.
+/// The id of a server that is alone, as Apache gives it.
 const SERVER_ID_ALONE: u8 = 1;
 
 /// For deciding access.
@@ -50,9 +50,15 @@ pub fn storage(config: &Config) -> StorageOptions {
 pub fn session(config: &Config) -> SessionConfig {
     SessionConfig {
         tick_ms: config.tick_time_ms as u64,
-        server_id: SERVER_ID_ALONE,
+        server_id: session_id_byte(config),
         shards: config.shards as u16,
     }
+}
+
+/// The top byte of this server's session ids: the low byte of its own id, as Apache cuts it.
+fn session_id_byte(config: &Config) -> u8 {
+    let ensemble = config.ensemble.as_ref();
+    ensemble.map_or(SERVER_ID_ALONE, |ensemble| ensemble.my_id.0 as u8)
 }
 
 /// For the sequencer.
