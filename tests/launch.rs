@@ -3,7 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "waits for real servers")]
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -364,4 +364,34 @@ fn a_server_in_the_foreground_ends_well_when_asked() {
         let end = server.wait().expect("it ended");
         assert_eq!(end.code(), Some(0), "{arguments:?}");
     }
+}
+
+#[test]
+fn an_ensemble_of_one_runs_until_it_is_told_to_stop() {
+    let sandbox = Sandbox::new("");
+    let port = free_port().to_string();
+    let arguments = ["ensemble", "--members", "1", "--dir", "e", "--base-port"];
+    let mut child = sandbox
+        .command(env!("CARGO_BIN_EXE_zkore"))
+        .args(arguments)
+        .arg(&port)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("zkore runs");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut next = || lines.next().expect("more to read").expect("text");
+    assert_eq!(next(), format!("Clients connect to 127.0.0.1:{port}"));
+    assert!(next().starts_with("server 1 is process "));
+    assert!(next().contains("kill -9"));
+    assert!(next().ends_with("server 1: standalone"));
+    let pid = i32::try_from(child.id()).expect("process ids fit");
+    // SAFETY: kill reads no memory of ours; the process is our child, which was not waited for.
+    unsafe { libc::kill(pid, libc::SIGTERM) };
+    assert!(next().ends_with("ending all servers"));
+    assert!(child.wait().expect("our child").success());
+    let log = fs::read_to_string(sandbox.path("e/1/zkore.log")).expect("the member's log");
+    assert!(log.contains("stopping"), "{log}");
+    let other = sandbox.zkore(&["ensemble", "--members", "3", "--dir", "e"]);
+    assert_eq!(other.status.code(), Some(2));
+    assert!(stderr(&other).contains("is of another ensemble"));
 }

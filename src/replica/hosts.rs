@@ -18,8 +18,6 @@ use super::ReplicaError;
 pub struct LogOf<'a> {
     pub wal: &'a mut Wal,
     pub leader: Option<&'a mut Leader>,
-    /// Kept here where no leader keeps them.
-    pub proposals: &'a mut Proposals,
     pub now_ms: u64,
 }
 
@@ -219,7 +217,6 @@ impl LearnerHost for OfLearner<'_> {
         let mut log = LogOf {
             wal,
             leader: None,
-            proposals: self.proposals,
             now_ms: self.now.monotonic_ms,
         };
         let zxid = self.sequencer.apply(payload, self.now, &mut log)?;

@@ -157,7 +157,6 @@ impl Replica {
         let mut log = LogOf {
             wal: self.wal.as_mut().expect("the storage gives it back"),
             leader: Some(leader),
-            proposals: &mut self.proposals,
             now_ms: now.monotonic_ms,
         };
         self.sequencer

@@ -123,7 +123,9 @@ impl Replica {
             member.dial_not_before_ms = 0;
         }
         match (&self.role, link) {
-            (Role::Dialing(wanted), Some(link)) if *wanted == leader => self.learn(leader, link, now),
+            (Role::Dialing(wanted), Some(link)) if *wanted == leader => {
+                self.learn(leader, link, now)
+            }
             (_, Some(link)) => self.outputs.push_back(Output::Close(link)),
             (Role::Dialing(wanted), None) if *wanted == leader => {
                 self.look(now, "the leader cannot be reached");

@@ -327,7 +327,6 @@ impl Replica {
             let mut log = LogOf {
                 wal,
                 leader,
-                proposals: &mut self.proposals,
                 now_ms: now.monotonic_ms,
             };
             self.sequencer.handle(message, now, &mut log);
@@ -349,7 +348,6 @@ impl Replica {
             let mut log = LogOf {
                 wal: self.wal.as_mut().expect("the storage gives it back"),
                 leader,
-                proposals: &mut self.proposals,
                 now_ms: now.monotonic_ms,
             };
             self.sequencer.tick(now, heard_up_to_ms, &mut log);
@@ -469,10 +467,6 @@ impl Replica {
             Role::Leading(_) => self.settle_leader(now),
             Role::Learning(_) => self.settle_learner(now),
         }
-    }
-
-    fn fail(&mut self, error: impl Into<ReplicaError>) {
-        self.failure.get_or_insert(error.into());
     }
 
     /// Begins to serve clients, who see what is committed.

@@ -151,7 +151,7 @@ fn encode_tree(
     pieces: &Sender<TreePiece>,
     stopped: &AtomicBool,
 ) -> io::Result<()> {
-    let mut send = |bytes: &[u8], is_last: bool| {
+    let send = |bytes: &[u8], is_last: bool| {
         let mut piece = TreePiece {
             link,
             bytes: bytes.to_vec(),

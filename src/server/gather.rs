@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::admin::{self, ShardReport, Status, Word};
 use crate::exchange::{ConnId, ShardId};
-use crate::rt::mailbox::Sender;
 use crate::replica::Replica;
+use crate::rt::mailbox::Sender;
 use crate::shard::AdminQuery;
 
 use super::report;

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use crate::admin::{LeaderReport, QuorumReport, QuorumSettings, Settings, Status, Word};
 use crate::config::{Config, EnsembleConfig};
 use crate::metrics::WriteMetrics;
+use crate::replica::{Mode, Replica};
 use crate::rt::clock::{self, Monotonic};
 use crate::rt::{machine, probe};
-use crate::replica::{Mode, Replica};
 use crate::shard::Shared;
+use crate::types::Role;
 
 /// What the asker of a word adds to the parts of the shards and the sequencer.
 pub struct ServerInfo {
@@ -87,13 +88,22 @@ impl ServerInfo {
     }
 }
 
+/// What a member of an ensemble shows of its settings.
+fn quorum_settings(config: &EnsembleConfig) -> QuorumSettings {
+    let me = config.me();
+    let addresses = me.addresses.iter();
+    QuorumSettings {
+        init_limit_ticks: config.init_limit_ticks,
+        sync_limit_ticks: config.sync_limit_ticks,
+        election_ports: addresses.clone().map(|own| own.election_port).collect(),
+        quorum_ports: addresses.map(|own| own.quorum_port).collect(),
+        is_observer: me.role == Role::Observer,
+        membership: config.ensemble.to_string(),
+    }
+}
+
 /// Adds the sequencer's part; runs on its thread, so only what the word needs.
-pub fn add_sequencer(
-    status: &mut Status,
-    word: Word,
-    replica: &Replica,
-    writes: &WriteMetrics,
-) {
+pub fn add_sequencer(status: &mut Status, word: Word, replica: &Replica, writes: &WriteMetrics) {
     let sequencer = replica.sequencer();
     let sessions = sequencer.sessions();
     status.is_serving = replica.is_serving();
@@ -120,18 +130,6 @@ pub fn add_sequencer(
         Word::Hash => status.digests = sequencer.digests(),
         Word::Srst => writes.reset(),
         _ => {}
-    }
-}
-
-fn quorum_settings(member: &EnsembleConfig) -> QuorumSettings {
-    let addresses = &member.me().addresses;
-    QuorumSettings {
-        init_limit_ticks: member.init_limit_ticks,
-        sync_limit_ticks: member.sync_limit_ticks,
-        election_ports: addresses.iter().map(|at| at.election_port).collect(),
-        quorum_ports: addresses.iter().map(|at| at.quorum_port).collect(),
-        is_observer: !member.ensemble.is_voter(member.my_id),
-        membership: member.ensemble.to_string(),
     }
 }
 

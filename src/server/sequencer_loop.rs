@@ -298,7 +298,11 @@ impl SequencerLoop {
 
     /// Moves pieces of trees on, as far as their learners keep up.
     fn take_pieces(&mut self) {
-        while let Some(piece) = self.piece.take().or_else(|| self.parts.pieces.try_receive()) {
+        while let Some(piece) = self
+            .piece
+            .take()
+            .or_else(|| self.parts.pieces.try_receive())
+        {
             if self.parts.replica.link_queued_bytes(piece.link) > TREE_AHEAD_BYTES {
                 self.piece = Some(piece);
                 return;

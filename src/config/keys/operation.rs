@@ -48,13 +48,13 @@ static OPERATION_KEYS: &[KeySpec] = &[
     ignored(
         "messageTracker.BufferSize",
         Some("zookeeper.messageTracker.BufferSize"),
-        "only an ensemble needs it",
+        "messages between servers are not kept",
         "Messages between servers kept for the log.",
     ),
     ignored(
         "messageTracker.Enabled",
         Some("zookeeper.messageTracker.Enabled"),
-        "only an ensemble needs it",
+        "messages between servers are not kept",
         "Whether messages between servers are kept for the log.",
     ),
     ignored("jmx.*", Some("zookeeper.jmx.*"), "there is no JMX", "JMX."),
@@ -189,7 +189,7 @@ static THROTTLING_KEYS: &[KeySpec] = &[
     ignored(
         "enableEagerACLCheck",
         Some("zookeeper.enableEagerACLCheck"),
-        "only an ensemble needs it",
+        "ACLs are checked where writes are put into their order, by the leader",
         "Whether a follower checks ACLs before it forwards a write.",
     ),
     ignored(
