@@ -151,37 +151,20 @@ mod tests {
     use crate::exchange::Batch;
     use crate::rt::clock::Monotonic;
     use crate::rt::mailbox::{self, RingBell, RingReceiver};
-    use crate::sequencer::{Now, SnapshotPolicy};
-    use crate::server::settings;
-    use crate::session::SessionTable;
     use crate::shard::Shared;
-    use crate::tree::{Tree, TreeConfig};
     use crate::types::Zxid;
 
     fn gatherers(shards: Vec<Sender<ToShard>>, sequencer: Sender<Control>) -> Gatherers {
         let config = Config::default();
-        let tree = Tree::new(TreeConfig {
-            extended_types: false,
-            digest_enabled: true,
-        });
-        let nothing_written = Sequencer::new(
-            settings::sequencer(&config),
-            tree,
-            SessionTable::new(settings::session(&config), 0),
-            SnapshotPolicy::new(2, None, 1),
-            Arc::default(),
-            Now::default(),
-        );
         let folder = std::path::Path::new("/data");
         let folders = report::Folders {
-            snapshot_dir: folder,
-            log_dir: folder,
+            snapshot_dir: folder.into(),
+            log_dir: folder.into(),
         };
         let shared = Arc::new(Shared::new(Zxid::ZERO));
         let clock = Monotonic::start();
         let writes = Arc::default();
-        let info =
-            report::ServerInfo::new(&config, &folders, clock, shared, &nothing_written, writes);
+        let info = report::ServerInfo::new(&config, &folders, clock, shared, writes);
         Gatherers::new(shards, sequencer, Arc::new(info))
     }
 

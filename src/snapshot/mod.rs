@@ -13,7 +13,6 @@ mod purge;
 mod replace;
 #[cfg(test)]
 mod tests;
-pub mod wire;
 mod write;
 
 pub use error::SnapshotError;

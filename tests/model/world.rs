@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use zkore::auth::{AuthConfig, allows};
-use zkore::exchange::{ConnId, Origin, ShardId};
+use zkore::exchange::{ConnId, Origin, Owner, ShardId};
 use zkore::jute::data::{Acl, Stat};
 use zkore::jute::proto::SetWatches2;
 use zkore::jute::txn::{Txn, TxnDigest, TxnHeader, decode_txn, encode_txn};
@@ -344,7 +344,7 @@ impl World {
             }
         }
         self.say(format_args!("{} {request:?}", client.session));
-        let session_state = self.sessions.check(client.session, from);
+        let session_state = self.sessions.check(client.session, Owner::Connection(from));
         assert_eq!(session_state, client.state, "state of the session");
         let (op, body) = wire::encode(request);
         let view = RequestView {
@@ -353,6 +353,7 @@ impl World {
             session: client.session,
             session_state,
             identities: &client.identities,
+            is_forwarded: false,
         };
         let prepared = self.preparer.prepare(&self.tree, &view);
         let expected = self.model.ask(&client, request);
