@@ -49,11 +49,14 @@ pub fn run(config: Config) -> Result<(), ServerError> {
     };
     probe::file_descriptors(OWN_FILES + clients)?;
     let disk: Arc<dyn Disk> = Arc::new(StdDisk);
+    let metrics = Arc::new(WriteMetrics::new());
+    let opening = Monotonic::start();
     let opened = Storage::open(settings::storage(&config), Arc::clone(&disk))?;
+    metrics.db_init_time.record(opening.now_ms());
     let listeners = listen(&config)?;
     let address = listeners[0].local_addr().map_err(ServerError::Thread)?;
     let ending = Ending::default();
-    let running = Running::start(&config, disk, opened, listeners, &ending)?;
+    let running = Running::start(&config, disk, opened, listeners, metrics, &ending)?;
     tracing::info!(
         "zkore {} is listening on {address} with {} shard{}; data is in {}",
         env!("CARGO_PKG_VERSION"),
@@ -135,6 +138,7 @@ impl Running {
         disk: Arc<dyn Disk>,
         (storage, recovered): (Storage, Recovered),
         listeners: Vec<net::UnboundListener>,
+        metrics: Arc<WriteMetrics>,
         ending: &Ending,
     ) -> Result<Running, ServerError> {
         let clock = Monotonic::start();
@@ -151,7 +155,6 @@ impl Running {
                 .then(|| Duration::from_secs(3600 * u64::from(config.purge_interval_hours))),
         };
         let background = Background::start(background, done_sender).map_err(ServerError::Thread)?;
-        let metrics = Arc::new(WriteMetrics::new());
         let sequencer = make_sequencer(
             config,
             recovered.tree,
