@@ -115,6 +115,8 @@ fn a_slow_log_write_is_warned_of_and_counted() {
     let mntr = four_letter_word(server.address, "mntr").expect("it answers");
     let count = field(&mntr, "zk_fsync_threshold_exceed_count").expect("it is counted");
     assert!(count.parse::<u64>().expect("a number") > 0);
+    let starts = field(&mntr, "zk_cnt_dbinittime").expect("it is counted");
+    assert_eq!(starts, "1");
     assert!(server.stop());
 
     let folder = self::folder();

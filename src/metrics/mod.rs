@@ -39,6 +39,11 @@ pub struct ShardMetrics {
     pub sessionless_expired: Counter,
     /// `auth_failed_count`, which Apache counts as a gauge.
     pub auth_failed: Counter,
+    /// Answers that found their connection closed (`stale_replies`).
+    pub stale_replies: Counter,
+    /// How often a connection was left unread until there was room for its requests
+    /// (`request_throttle_wait_count`).
+    pub throttle_waits: Counter,
     /// Connections closed because of what they sent.
     pub malformed: Counter,
     /// Connections cut off because they did not read what was sent to them.
@@ -59,6 +64,9 @@ pub struct ShardMetrics {
     pub node_changed_watches: Summary,
     /// `node_children_watch_count`.
     pub node_children_watches: Summary,
+    /// Requests of a connection that waited when an answer for it came
+    /// (`requests_in_session_queue`).
+    pub requests_waiting: Summary,
     /// Requests that waited behind a write when its answer came (`reads_after_write_in_session_queue`).
     pub reads_after_write: Summary,
     /// Time from taking a request in to its reply, in microseconds, by kind of operation; the
@@ -85,6 +93,8 @@ impl ShardMetrics {
             &self.connections_dropped,
             &self.connections_revalidated,
             &self.sessionless_expired,
+            &self.stale_replies,
+            &self.throttle_waits,
             &self.malformed,
             &self.slow_readers_cut,
         ] {
@@ -96,6 +106,7 @@ impl ShardMetrics {
             &self.node_deleted_watches,
             &self.node_changed_watches,
             &self.node_children_watches,
+            &self.requests_waiting,
             &self.reads_after_write,
         ] {
             summary.reset();
@@ -121,6 +132,8 @@ impl ShardMetrics {
         table.counter("connection_revalidate_count", &self.connections_revalidated);
         table.counter("sessionless_connections_expired", &self.sessionless_expired);
         table.counter("auth_failed_count", &self.auth_failed);
+        table.counter("stale_replies", &self.stale_replies);
+        table.counter("request_throttle_wait_count", &self.throttle_waits);
         table.counter("malformed_connections", &self.malformed);
         table.counter("slow_readers_cut", &self.slow_readers_cut);
         table.range("latency", &self.latency);
@@ -131,6 +144,7 @@ impl ShardMetrics {
         table.summary("node_deleted_watch_count", &self.node_deleted_watches);
         table.summary("node_changed_watch_count", &self.node_changed_watches);
         table.summary("node_children_watch_count", &self.node_children_watches);
+        table.summary("requests_in_session_queue", &self.requests_waiting);
         table.summary(
             "reads_after_write_in_session_queue",
             &self.reads_after_write,
@@ -162,7 +176,8 @@ pub struct WriteMetrics {
     pub snapshot_time: Summary,
     /// Snapshots that failed (`snapshot_error_count`).
     pub snapshot_errors: Counter,
-    /// Milliseconds from reading the data directory to serving (`dbinittime`).
+    /// Milliseconds that the start took to open the data folders and to read the tree
+    /// (`dbinittime`).
     pub db_init_time: Summary,
     /// Sessions that expired (`stale_sessions_expired`).
     pub sessions_expired: Counter,

@@ -50,11 +50,14 @@ pub fn run(config: Config) -> Result<(), ServerError> {
     };
     probe::file_descriptors(OWN_FILES + clients)?;
     let disk: Arc<dyn Disk> = Arc::new(StdDisk);
+    let metrics = Arc::new(WriteMetrics::new());
+    let opening = Monotonic::start();
     let opened = Storage::open(settings::storage(&config), Arc::clone(&disk))?;
+    metrics.db_init_time.record(opening.now_ms());
     let listeners = listen(&config)?;
     let address = listeners[0].local_addr().map_err(ServerError::Thread)?;
     let ending = Ending::default();
-    let running = Running::start(&config, disk, opened, listeners, &ending)?;
+    let running = Running::start(&config, disk, opened, listeners, metrics, &ending)?;
     tracing::info!(
         "zkore {} is listening on {address} with {} shard{}; data is in {}",
         env!("CARGO_PKG_VERSION"),
@@ -134,6 +137,7 @@ impl Running {
         disk: Arc<dyn Disk>,
         (storage, recovered): (Storage, Recovered),
         listeners: Vec<net::UnboundListener>,
+        metrics: Arc<WriteMetrics>,
         ending: &Ending,
     ) -> Result<Running, ServerError> {
         let clock = Monotonic::start();
@@ -152,7 +156,6 @@ impl Running {
         let (pieces, tree_pieces) = mailbox::to_ring(background::TREE_PIECES_MAX, &bell);
         let background =
             Background::start(background, done_sender, pieces).map_err(ServerError::Thread)?;
-        let metrics = Arc::new(WriteMetrics::new());
         let folders = Folders {
             snapshot_dir: storage.snapshot_dir().to_owned(),
             log_dir: storage.log_dir().to_owned(),

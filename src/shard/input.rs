@@ -161,6 +161,7 @@ impl Shard {
         if !self.has_room(found) {
             let found = self.conns.get_mut(conn).expect("it was found above");
             found.is_stalled = true;
+            self.metrics.throttle_waits.increment();
             mark_dirty(&mut self.dirty, found);
             self.queue_if_stalled(conn);
         } else if found.is_ended {

@@ -349,8 +349,12 @@ impl Shard {
         // A slow client may have reads left that came before this request.
         self.serve_waiting(conn, before, true);
         let Some(found) = self.conns.get_mut(conn).filter(|conn| conn.is_open()) else {
+            self.metrics.stale_replies.increment();
             return;
         };
+        self.metrics
+            .requests_waiting
+            .record(found.pending.len() as u64);
         let (op, path) = match found.pop_pending() {
             Some(Pending::Write {
                 xid: due, op, path, ..

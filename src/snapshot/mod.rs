@@ -13,6 +13,7 @@ mod purge;
 mod replace;
 #[cfg(test)]
 mod tests;
+pub mod wire;
 mod write;
 
 pub use error::SnapshotError;

@@ -22,13 +22,13 @@ JAVA_FIELDS = re.compile(r"^(zk_)?(jvm_|process_)|^java\.|^os\.|^user\.|_per_nam
 ABSENT_METRICS = re.compile("|".join((
     "commit", "prep_proc", "proposal", "propagation", "sync_process", "session_queue", "om_",
     "final_proc", "outstanding_changes", "response_packet_cache", "response_packet_get_children",
-    "dead_watcher", "stale_", "close_session_prep_time", "socket_closing_time", "netty_",
+    "dead_watcher", "stale_requests", "close_session_prep_time", "socket_closing_time", "netty_",
     "unrecoverable", "handshake", "cnxn_closed_without", "startup_", "snap_count", "snapshot_rate_limited",
     "restore_", "digest_mismatches", "insecure_admin", "jvm_", "election", "ensemble_auth",
     "leader_unavailable", "unavailable_time", "learner", "looking_count", "observer", "follower",
-    "quorum", "quit_leading", "diff_count", "revalidate_count", "request_throttle", "throttled",
+    "quorum", "quit_leading", "diff_count", "^zk_revalidate_count", "request_throttle_queue", "throttled",
     "connection_drop_probability", "connection_token_deficit", "large_requests", "mtls", "tls_",
-    "read_commitproc", "reads_", "requests_")))
+    "read_commitproc", "reads_issued", "requests_not")))
 
 
 def ask(address, word, behind):
