@@ -114,6 +114,8 @@ pub struct OfLearner<'a> {
     pub proposals: &'a mut Proposals,
     pub decoder: &'a mut Option<WireDecoder>,
     pub tree_config: &'a TreeConfig,
+    /// What `/zookeeper/config` holds.
+    pub config_text: &'a str,
     pub is_snapshotting: bool,
     pub now: Now,
     pub failure: &'a mut Option<ReplicaError>,
@@ -137,7 +139,8 @@ impl OfLearner<'_> {
     fn take_tree(&mut self, zxid: Zxid) -> Result<(), TreeFault> {
         let decoder = self.decoder.take().expect("it has just become whole");
         let bad = |error: WireError| TreeFault::Bad(error.to_string());
-        let (tree, sessions) = decoder.finish(zxid).map_err(bad)?;
+        let (mut tree, sessions) = decoder.finish(zxid).map_err(bad)?;
+        tree.set_config(self.config_text);
         let wal = self.wal.take().expect("the storage gives it back");
         let replaced = self.storage.replace(wal, &tree.view(zxid), &sessions);
         match replaced {
@@ -185,6 +188,7 @@ impl LearnerHost for OfLearner<'_> {
                 *self.proposals = Proposals::new(recovered.tree.tip_zxid());
                 self.sequencer
                     .replace(recovered.tree, &recovered.sessions, self.now);
+                self.sequencer.set_config(self.config_text);
                 Ok(())
             }
             Err(error) => {

@@ -16,6 +16,8 @@ pub struct Learning {
     pub is_observer: bool,
     /// Whether clients are served.
     pub is_serving: bool,
+    /// What `/zookeeper/config` holds.
+    config_text: String,
     /// The tree that is coming.
     decoder: Option<WireDecoder>,
     /// Set once the leader allows to serve clients: the epoch.
@@ -40,6 +42,7 @@ impl Replica {
             sync_limit_ms: member.config.sync_limit_ms,
             silence_limit_ms: member.config.silence_limit_ms,
         };
+        let config_text = member.config.ensemble.to_string();
         self.sequencer.follow(now);
         self.role = Role::Learning(Box::new(Learning {
             link,
@@ -47,6 +50,7 @@ impl Replica {
             learner: Learner::new(config, summary, now.monotonic_ms),
             is_observer,
             is_serving: false,
+            config_text,
             decoder: None,
             allowed: None,
             view_min: summary.zxid,
@@ -70,6 +74,7 @@ impl Replica {
             proposals: &mut self.proposals,
             decoder: &mut learning.decoder,
             tree_config: &self.tree_config,
+            config_text: &learning.config_text,
             is_snapshotting: self.is_snapshotting,
             now,
             failure: &mut self.failure,

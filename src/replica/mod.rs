@@ -153,6 +153,7 @@ impl Replica {
         let member = config.member.map(|config| {
             sequencer.halt();
             sequencer.know_committed(committed);
+            sequencer.set_config(&config.ensemble.to_string());
             let mut election =
                 ElectionConfig::new(config.my_id, Arc::clone(&config.voting_ensemble()));
             (

@@ -240,6 +240,11 @@ impl Sequencer {
         }
     }
 
+    /// Has the tree show who belongs to the ensemble; before clients are served.
+    pub fn set_config(&mut self, text: &str) {
+        self.tree.set_config(text);
+    }
+
     /// A member of an ensemble does not know how much of its log is committed when it starts: this
     /// much is.
     pub fn know_committed(&mut self, zxid: Zxid) {

@@ -206,7 +206,7 @@ mod tests {
             panic!("it is told late");
         };
         assert_eq!(late.conn, ConnId(7));
-        assert!(gatherers.answer(late).contains("zk_version"));
+        assert!(gatherers.answer(late).contains("not currently serving"));
     }
 
     #[test]

@@ -226,6 +226,22 @@ impl Tree {
         Ok(())
     }
 
+    /// Writes into `/zookeeper/config` who belongs to the ensemble, which each member does for
+    /// itself and without a transaction (Apache's `initConfigInZKDatabase`). To be called while
+    /// there is no view.
+    pub fn set_config(&mut self, text: &str) {
+        let Some(handle) = self.store.find(CONFIG_NODE) else {
+            return;
+        };
+        let fields = VersionFields {
+            version: -1,
+            ..self.store.node(handle).version_fields()
+        };
+        self.store
+            .update(handle, fields, Some(Some(text.as_bytes())));
+        self.refresh_digest(handle);
+    }
+
     fn with_root(
         config: TreeConfig,
         hash_seed: u64,
