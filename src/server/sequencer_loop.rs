@@ -163,7 +163,10 @@ impl SequencerLoop {
     }
 
     fn take_completions(&mut self) -> Result<(), ServerError> {
-        for Completion::Written { id, buffer, result } in self.completions.drain(..) {
+        for completion in self.completions.drain(..) {
+            let Completion::Written { id, buffer, result } = completion else {
+                unreachable!("a lone server starts nothing on sockets")
+            };
             let now_us = self.parts.clock.now_us();
             let written = self.parts.wal.complete(id, buffer.buffer, result, now_us)?;
             let elapsed_ms = written.elapsed_us / 1000;
