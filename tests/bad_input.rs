@@ -263,6 +263,7 @@ fn a_bad_frame_closes_the_connection_and_leaves_the_session() {
 }
 
 /// Each operation with a record that is whole; `/t` is there, `/new` is not.
+#[allow(clippy::too_many_lines, reason = "a list")]
 fn whole_requests() -> Vec<(&'static str, i32, Vec<u8>)> {
     let create = CreateRequest {
         path: "/new",

@@ -261,6 +261,7 @@ fn nodes_are_created_read_changed_and_deleted() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn mistakes_are_told_and_have_exit_codes() {
     let place = Place::new();
     let unrecognized =

@@ -138,6 +138,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines, reason = "a table")]
     fn decisions() {
         let nobody = [Identity::new("ip", "10.0.0.7")];
         let alice = [

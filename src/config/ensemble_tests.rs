@@ -123,6 +123,7 @@ fn every_key_has_its_effect() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn what_is_no_ensemble_or_lacks_something() {
     let one = "server.1=a:1:2\n";
     let observers = "server.1=a:1:2\nserver.2=a:1:2:observer\n";

@@ -134,6 +134,7 @@ fn every_working_key_has_its_effect() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn bad_values_name_file_line_key_value_and_what_is_allowed() {
     for (line, message) in [
         (

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::tree::TreeConfig;
-use crate::types::{Ensemble, Role, ServerId};
+use crate::types::{Ensemble, ServerId};
 
 /// For any server.
 #[derive(Clone, Debug)]
@@ -31,26 +31,11 @@ pub struct MemberConfig {
     pub heartbeat_ms: u64,
     /// Milliseconds after which a vote is sent again: at first, and at most.
     pub notification_interval_ms: (u64, u64),
-    /// Whether this server's log was damaged, so that it must not vote with what is left of it
-    /// until a leader has mended it.
-    pub needs_repair: bool,
 }
 
 impl MemberConfig {
     /// Whether this member has no vote.
     pub fn is_observer(&self) -> bool {
-        self.needs_repair || !self.ensemble.is_voter(self.my_id)
-    }
-
-    /// The members as this one's elections see them.
-    pub fn voting_ensemble(&self) -> Arc<Ensemble> {
-        if !self.needs_repair {
-            return Arc::clone(&self.ensemble);
-        }
-        let mut ensemble = Ensemble::clone(&self.ensemble);
-        if let Some(me) = ensemble.members.get_mut(&self.my_id) {
-            me.role = Role::Observer;
-        }
-        Arc::new(ensemble)
+        !self.ensemble.is_voter(self.my_id)
     }
 }

@@ -42,6 +42,7 @@ impl Replica {
             sync_limit_ms: member.config.sync_limit_ms,
             silence_limit_ms: member.config.silence_limit_ms,
         };
+        let view_min = self.tip();
         let config_text = member.config.ensemble.to_string();
         self.sequencer.follow(now);
         self.role = Role::Learning(Box::new(Learning {
@@ -53,7 +54,7 @@ impl Replica {
             config_text,
             decoder: None,
             allowed: None,
-            view_min: summary.zxid,
+            view_min,
         }));
     }
 
@@ -137,6 +138,10 @@ impl Replica {
             return;
         }
         learning.is_serving = true;
+        if let Err(error) = self.storage.repaired() {
+            self.failure.get_or_insert(error.into());
+            return;
+        }
         tracing::info!(
             epoch,
             observer = learning.is_observer,

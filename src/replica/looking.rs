@@ -42,7 +42,7 @@ impl Replica {
         if wal.has_unwritten() || wal.in_flight() > 0 {
             return;
         }
-        let tip = self.tip();
+        let tip = self.known_zxid();
         let epoch = self.storage.current_epoch();
         let Some(member) = &mut self.member else {
             return;
@@ -56,11 +56,21 @@ impl Replica {
         self.sequencer.tree().tip_zxid()
     }
 
+    /// The end of the log, as far as others may rely on it: not at all where the log was damaged
+    /// and lacks what this server may have acknowledged. Nobody counts a server that says −1.
+    fn known_zxid(&self) -> Zxid {
+        if self.storage.needs_repair() {
+            Zxid(-1)
+        } else {
+            self.tip()
+        }
+    }
+
     pub(super) fn summary(&self) -> Summary {
         Summary {
             accepted_epoch: self.storage.accepted_epoch() as u32,
             current_epoch: self.storage.current_epoch() as u32,
-            zxid: self.tip(),
+            zxid: self.known_zxid(),
         }
     }
 
@@ -73,6 +83,9 @@ impl Replica {
         }
         match member.election.poll_decision() {
             None => {}
+            Some(Decision::Lead) if self.storage.needs_repair() => {
+                self.look(now, "its log was damaged, so this server cannot lead");
+            }
             Some(Decision::Lead) => self.lead(now),
             Some(Decision::Follow(leader) | Decision::Observe(leader)) => {
                 tracing::info!(%leader, "following");

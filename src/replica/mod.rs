@@ -154,8 +154,7 @@ impl Replica {
             sequencer.halt();
             sequencer.know_committed(committed);
             sequencer.set_config(&config.ensemble.to_string());
-            let mut election =
-                ElectionConfig::new(config.my_id, Arc::clone(&config.voting_ensemble()));
+            let mut election = ElectionConfig::new(config.my_id, Arc::clone(&config.ensemble));
             (
                 election.notification_interval_min_ms,
                 election.notification_interval_max_ms,

@@ -65,7 +65,6 @@ pub fn replica(config: &Config) -> ReplicaConfig {
                 member.notification_interval_ms_min,
                 member.notification_interval_ms_max,
             ),
-            needs_repair: false,
         }
     });
     ReplicaConfig {

@@ -144,15 +144,7 @@ impl Running {
         let bell = RingBell::new().map_err(ServerError::Thread)?;
         let (to_sequencer, control) = mailbox::to_ring(CONTROL_MAX, &bell);
         let (done_sender, done) = mailbox::to_ring(background::DONE_MAX, &bell);
-        let background = BackgroundConfig {
-            disk,
-            log_dir: storage.log_dir().to_owned(),
-            snapshot_dir: storage.snapshot_dir().to_owned(),
-            retain_count: config.purge_retain_count as usize,
-            clock,
-            purge_interval: (config.purge_interval_hours > 0)
-                .then(|| Duration::from_secs(3600 * u64::from(config.purge_interval_hours))),
-        };
+        let background = background_config(config, disk, &storage, clock);
         let (pieces, tree_pieces) = mailbox::to_ring(background::TREE_PIECES_MAX, &bell);
         let background =
             Background::start(background, done_sender, pieces).map_err(ServerError::Thread)?;
@@ -161,14 +153,7 @@ impl Running {
             log_dir: storage.log_dir().to_owned(),
         };
         let replica = make_replica(config, storage, recovered, clock, Arc::clone(&metrics));
-        let mut to_shards = Vec::new();
-        let mut inboxes = Vec::new();
-        for _ in 0..config.shards {
-            let (sender, inbox) =
-                mailbox::to_executor(limits::PUBLISH_RING_LEN).map_err(ServerError::Thread)?;
-            to_shards.push(sender);
-            inboxes.push(inbox);
-        }
+        let (to_shards, inboxes) = make_inboxes(config.shards)?;
         let shared = Arc::new(Shared::new(replica.seen_zxid()));
         let info = ServerInfo::new(
             config,
@@ -235,6 +220,32 @@ impl Running {
             let _ = shard.join();
         }
     }
+}
+
+fn background_config(
+    config: &Config,
+    disk: Arc<dyn Disk>,
+    storage: &Storage,
+    clock: Monotonic,
+) -> BackgroundConfig {
+    let hours = config.purge_interval_hours;
+    BackgroundConfig {
+        disk,
+        log_dir: storage.log_dir().to_owned(),
+        snapshot_dir: storage.snapshot_dir().to_owned(),
+        retain_count: config.purge_retain_count as usize,
+        clock,
+        purge_interval: (hours > 0).then(|| Duration::from_secs(3600 * u64::from(hours))),
+    }
+}
+
+/// The two ends of every shard's inbox.
+type Inboxes = (Vec<Sender<ToShard>>, Vec<UnboundReceiver<ToShard>>);
+
+fn make_inboxes(shards: usize) -> Result<Inboxes, ServerError> {
+    let inboxes = (0..shards).map(|_| mailbox::to_executor(limits::PUBLISH_RING_LEN));
+    let ends: Result<Vec<_>, _> = inboxes.collect();
+    Ok(ends.map_err(ServerError::Thread)?.into_iter().unzip())
 }
 
 fn make_replica(

@@ -19,7 +19,9 @@ mod write;
 pub use error::SnapshotError;
 pub use load::{Loaded, SetAside, Snapshot, load};
 pub use purge::{RETAIN_COUNT_MIN, purge};
-pub use replace::{install_replacement, pending_replacement, set_aside_above, write_replacement};
+pub use replace::{
+    install_replacement, newest_set_aside, pending_replacement, set_aside_above, write_replacement,
+};
 pub use write::write;
 
 use std::path::PathBuf;

@@ -81,7 +81,7 @@ pub fn install_replacement(disk: &dyn Disk, dir: &Path, zxid: Zxid) -> Result<()
     Ok(())
 }
 
-/// Gives the suffix `.bad` to the snapshots of a later zxid: of transactions that are to be
+/// Gives the suffix `.dropped` to the snapshots of a later zxid: of transactions that are to be
 /// dropped. Returns the zxid of the newest one that stays.
 ///
 /// # Errors
@@ -96,12 +96,26 @@ pub fn set_aside_above(
         match zxid_of_name(&name) {
             Some(zxid) if zxid > above => {
                 tracing::warn!(file = name, %above, "setting aside a snapshot of what is dropped");
-                set_aside(disk, dir, &dir.join(name))?;
+                disk.rename(&dir.join(&name), &dir.join(format!("{name}.dropped")))?;
+                disk.sync_dir(dir)?;
             }
             found => newest = newest.max(found),
         }
     }
     Ok(newest)
+}
+
+/// The newest snapshot that was set aside as damaged.
+///
+/// # Errors
+/// [`SnapshotError::Disk`].
+pub fn newest_set_aside(disk: &dyn Disk, dir: &Path) -> Result<Option<Zxid>, SnapshotError> {
+    let names = disk.list(dir)?;
+    let zxids = names.iter().filter_map(|name| {
+        let name = name.strip_suffix(".bad")?;
+        zxid_of_name(name).or_else(|| zxid_of(name))
+    });
+    Ok(zxids.max())
 }
 
 fn replacement_name(zxid: Zxid) -> String {

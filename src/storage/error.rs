@@ -47,6 +47,19 @@ pub enum StorageError {
         /// The folder.
         folder: PathBuf,
     },
+    /// A snapshot was set aside as damaged, and nothing reaches as far as it did.
+    #[error(
+        "the snapshot of {lost} in {folder} is damaged (set aside as .bad), and what is left ends at \
+         {last}. Restore it, or move the .bad file away to go on without the transactions after {last}"
+    )]
+    SnapshotLost {
+        /// The folder.
+        folder: PathBuf,
+        /// The zxid of the snapshot.
+        lost: Zxid,
+        /// The newest transaction that is left.
+        last: Zxid,
+    },
     /// There is no data and `db.autocreate` forbids to begin with none.
     #[error(
         "{folder} holds no data and db.autocreate is off; make an empty file named initialize in \
@@ -115,6 +128,19 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// Whether transactions that were acknowledged are damaged or gone, which a member of an
+    /// ensemble can get from the others. Without data where `db.autocreate` is off it counts as
+    /// such, too, as for Apache.
+    pub(super) fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            StorageError::OnlyDamaged { .. }
+                | StorageError::SnapshotLost { .. }
+                | StorageError::NoData { .. }
+                | StorageError::Log(WalError::Corrupt { .. } | WalError::Missing { .. })
+        )
+    }
+
     /// Whether the data folders as such cannot be used (Apache's
     /// `ExitCode.UNABLE_TO_ACCESS_DATADIR`), rather than what is in them.
     pub fn is_access(&self) -> bool {

@@ -30,6 +30,9 @@ use crate::wal::{self, ReadLog, Wal, WalOptions};
 /// `version-2`: by the format.
 const FOLDER: &str = "zkore-1";
 
+/// The file that says that a member lacks what it may have acknowledged.
+const REPAIR_FILE: &str = "needsRepair";
+
 /// Where and how a server keeps its data.
 #[derive(Clone, Debug)]
 pub struct StorageOptions {
@@ -60,6 +63,8 @@ pub struct Recovered {
     pub snapshot: Zxid,
     /// The log, ready to be written.
     pub wal: Wal,
+    /// What was found damaged now and set aside; [`Storage::needs_repair`] holds then.
+    pub damage: Option<String>,
 }
 
 /// The data folders of one server; locked until it is dropped.
@@ -69,6 +74,7 @@ pub struct Storage {
     snapshot_dir: PathBuf,
     log_dir: PathBuf,
     epochs: Epochs,
+    needs_repair: bool,
     _locks: Vec<DiskLock>,
 }
 
@@ -84,12 +90,15 @@ impl Storage {
         let snapshot_dir = options.data_dir.join(FOLDER);
         let log_dir = options.data_log_dir.join(FOLDER);
         let locks = lock_folders(&*disk, &options, &snapshot_dir, &log_dir)?;
+        let names = disk.list(&snapshot_dir)?;
+        let needs_repair = options.is_member && names.iter().any(|name| name == REPAIR_FILE);
         let mut storage = Storage {
             disk,
             options,
             snapshot_dir,
             log_dir,
             epochs: Epochs::of(Zxid::ZERO),
+            needs_repair,
             _locks: locks,
         };
         let recovered = storage.recover()?;
@@ -102,13 +111,60 @@ impl Storage {
         Ok((storage, recovered))
     }
 
+    /// Recovers; a member sets aside what is damaged, after it has noted durably that it lacks it.
     fn recover(&mut self) -> Result<Recovered, StorageError> {
-        recovery::recover(
-            &*self.disk,
-            &self.options,
-            &self.snapshot_dir,
-            &self.log_dir,
-        )
+        let mut damage = None;
+        loop {
+            let (disk, options) = (&*self.disk, &self.options);
+            let (snapshot_dir, log_dir) = (&self.snapshot_dir, &self.log_dir);
+            let needs_repair = self.needs_repair;
+            let result = recovery::recover(disk, options, snapshot_dir, log_dir, needs_repair);
+            let error = match result {
+                Ok(recovered) => {
+                    return Ok(Recovered {
+                        damage,
+                        ..recovered
+                    });
+                }
+                Err(error) if options.is_member && error.is_damage() => error,
+                Err(error) => return Err(error),
+            };
+            let reason = error.to_string();
+            tracing::error!(
+                reason,
+                "this member's data is damaged; it does not vote until a leader has repaired it"
+            );
+            if !self.needs_repair {
+                epochs::write_small(disk, snapshot_dir, REPAIR_FILE, reason.as_bytes())?;
+                self.needs_repair = true;
+            }
+            if let StorageError::Log(error) = &error {
+                wal::set_aside_damage(disk, log_dir, error)?;
+            }
+            damage.get_or_insert(reason);
+        }
+    }
+
+    /// Whether this member lacks transactions that it may have acknowledged (or never was given
+    /// leave to begin with an empty tree). Leaders are elected by what a quorum has, and this
+    /// member would speak for transactions that it has no more: so it votes, and answers a leader's
+    /// new epoch, with the zxid -1, which Apache's servers do not count, until a leader that was
+    /// established without it has synchronised it. A file `needsRepair` says so to later starts.
+    pub fn needs_repair(&self) -> bool {
+        self.needs_repair
+    }
+
+    /// Notes durably that a leader has synchronised this member; [`Storage::replace`] does it too.
+    ///
+    /// # Errors
+    /// [`StorageError::Disk`].
+    pub fn repaired(&mut self) -> Result<(), StorageError> {
+        if self.needs_repair {
+            self.disk.remove(&self.snapshot_dir.join(REPAIR_FILE))?;
+            self.disk.sync_dir(&self.snapshot_dir)?;
+            self.needs_repair = false;
+        }
+        Ok(())
     }
 
     /// Writes what `wal` has taken in, gives it up and recovers anew: for a server that changes its
@@ -131,7 +187,7 @@ impl Storage {
     /// not have them (`TRUNC`). See [`Storage::reopen`] for what must hold.
     ///
     /// After a crash on the way, all of them are still there or all are gone. A snapshot that
-    /// holds some of them, which a right ensemble never has, gets the suffix `.bad`.
+    /// holds some of them, which a right ensemble never has, gets the suffix `.dropped`.
     ///
     /// # Errors
     /// [`StorageError`]; where the log is damaged or does not reach back to a snapshot from before
@@ -169,6 +225,7 @@ impl Storage {
         recovery::finish_replacement(disk, &self.snapshot_dir, &self.log_dir, info.zxid)?;
         let options = self.options.wal.clone();
         let (wal, _) = Wal::recover(disk, &self.log_dir, options, info.zxid, &mut |_, _| {})?;
+        self.repaired()?;
         tracing::info!(zxid = %info.zxid, nodes = info.nodes, "replaced all data by a snapshot");
         Ok(wal)
     }

@@ -25,13 +25,14 @@ pub(super) fn recover(
     options: &StorageOptions,
     snapshot_dir: &Path,
     log_dir: &Path,
+    needs_repair: bool,
 ) -> Result<Recovered, StorageError> {
     let pending = snapshot::pending_replacement(disk, snapshot_dir, &options.tree)?;
     if let Some(zxid) = pending {
         finish_replacement(disk, snapshot_dir, log_dir, zxid)?;
     }
     let loaded = snapshot::load(disk, snapshot_dir, options.tree.clone())?;
-    if loaded.snapshot.is_none() && !has_log(disk, log_dir)? {
+    if !needs_repair && loaded.snapshot.is_none() && !has_log(disk, log_dir)? {
         refuse_only_damaged(disk, snapshot_dir)?;
         allow_beginning(options, disk, snapshot_dir)?;
     }
@@ -51,6 +52,16 @@ pub(super) fn recover(
     let (wal, found) = Wal::recover(disk, log_dir, options.wal.clone(), after, &mut on_record)?;
     if let Some(error) = replay.bad_record {
         return Err(error);
+    }
+    if !needs_repair
+        && let Some(lost) = snapshot::newest_set_aside(disk, snapshot_dir)?
+        && lost > found.last
+    {
+        return Err(StorageError::SnapshotLost {
+            folder: snapshot_dir.to_owned(),
+            lost,
+            last: found.last,
+        });
     }
     if let Some(cut) = &found.cut {
         tracing::warn!(
@@ -84,6 +95,7 @@ pub(super) fn recover(
         sessions: replay.sessions.into_iter().collect(),
         snapshot: after,
         wal,
+        damage: None,
     })
 }
 

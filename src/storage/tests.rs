@@ -281,7 +281,7 @@ fn a_snapshot_of_what_is_truncated_is_set_aside() {
         .truncate(recovered.wal, Zxid(30))
         .expect("truncated");
     assert_eq!(history_of(&recovered.tree), old[..30]);
-    assert!(names(&disk).contains(&"snapshot.28.bad".to_owned()));
+    assert!(names(&disk).contains(&"snapshot.28.dropped".to_owned()));
 }
 
 #[test]
@@ -422,4 +422,72 @@ fn after_crash(
     assert!(found == *model || found == new, "{found:?}");
     *model = found;
     disk
+}
+
+/// A member sets the damage aside, says so until it is repaired, and deletes nothing.
+#[test]
+fn a_damaged_member_keeps_what_is_sound_and_does_not_vote() {
+    let (disk, old) = base();
+    let path = PathBuf::from("/log/zkore-1/log.1");
+    let mut bytes = disk.bytes(&path);
+    bytes[4 * 4096 + 70] ^= 1;
+    disk.set_bytes(&path, &bytes);
+    for step in 0..24 {
+        let disk = disk.copy();
+        disk.die_at(step);
+        let _ = open(&disk);
+        let mut plan = Plan(step);
+        let disk = disk.crash(&mut || plan.below(2) == 0);
+        let (mut storage, recovered) = open(&disk).expect("what is left");
+        let kept = history_of(&recovered.tree);
+        assert!(!kept.is_empty() && kept.len() < 20 && kept == old[..kept.len()]);
+        assert!(storage.needs_repair());
+        // A copy that a crash left unfinished has the first of the names.
+        let is_kept = |name: &String| {
+            let path = PathBuf::from("/log/zkore-1").join(name);
+            name.starts_with("log.1.") && name.ends_with(".bad") && disk.bytes(&path) == bytes
+        };
+        assert!(names(&disk).iter().any(is_kept), "nothing is deleted");
+        let (again, _) = open(&disk).expect("sound");
+        assert!(again.needs_repair());
+        let tree = tree_of(&[70]);
+        let view = tree.view(tree.tip_zxid());
+        let replaced = storage.replace(recovered.wal, &view, &SESSIONS);
+        drop(replaced.expect("replaced"));
+        let (again, recovered) = open(&disk).expect("sound");
+        assert!(!again.needs_repair() && recovered.damage.is_none());
+        assert_eq!(history_of(&recovered.tree), [70]);
+    }
+}
+
+/// The only snapshot is damaged, and the log has nothing yet.
+#[test]
+fn a_lost_snapshot_is_no_new_beginning() {
+    let disk = disk_with(&[&[1]]);
+    let (mut storage, recovered) = open(&disk).expect("sound");
+    let tree = tree_of(&[7, 9]);
+    let view = tree.view(tree.tip_zxid());
+    drop(
+        storage
+            .replace(recovered.wal, &view, &SESSIONS)
+            .expect("replaced"),
+    );
+    let path = PathBuf::from("/data/zkore-1/snapshot.9");
+    let mut bytes = disk.bytes(&path);
+    bytes[100] ^= 1;
+    disk.set_bytes(&path, &bytes);
+    let alone = StorageOptions {
+        is_member: false,
+        ..options()
+    };
+    for _ in 0..2 {
+        let refused = Storage::open(alone.clone(), Arc::new(disk.clone())).err();
+        let refused = refused.expect("refused");
+        assert!(
+            matches!(refused, StorageError::SnapshotLost { .. }),
+            "{refused}"
+        );
+    }
+    let (storage, recovered) = open(&disk).expect("a member goes on");
+    assert!(storage.needs_repair() && recovered.damage.is_some());
 }

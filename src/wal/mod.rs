@@ -15,6 +15,7 @@
 //!
 //! The format is described byte by byte in ARCHITECTURE.md, "On disk".
 
+mod aside;
 mod dump;
 mod error;
 mod format;
@@ -28,6 +29,7 @@ mod segment;
 mod tests;
 mod truncate;
 
+pub use aside::set_aside_damage;
 pub use dump::{DumpSummary, dump};
 pub use error::WalError;
 pub use log::{Completion, LogWrite, Wal};

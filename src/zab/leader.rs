@@ -442,9 +442,9 @@ impl Leader {
             self.synchronise(id, host);
             return Ok(());
         }
-        // −1 says that the learner accepted this epoch before: it may have done so for another
-        // leader, so it does not count.
-        if current_epoch != -1 && votes {
+        // −1 as the epoch says that the learner accepted this one before: it may have done so for
+        // another leader, so it does not count. Nor does who has the zxid −1: its log was damaged.
+        if current_epoch != -1 && zxid.0 != -1 && votes {
             let ours = (i64::from(self.summary.current_epoch), self.summary.zxid);
             if (i64::from(current_epoch), zxid) > ours {
                 self.step_down(&format!(

@@ -196,6 +196,10 @@ impl Model {
     }
 
     #[allow(clippy::too_many_arguments, reason = "the fields of the request")]
+    #[allow(
+        clippy::too_many_lines,
+        reason = "one check after the other, to be read at once"
+    )]
     fn create(
         &mut self,
         client: &Client,

@@ -18,6 +18,7 @@ fn status() -> Status {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "the texts stand here whole")]
 fn srvr_and_stat() {
     let metrics = ShardMetrics::new();
     for latency in [1, 2, 2] {

@@ -37,6 +37,7 @@ fn no_acl() -> Vec<Acl> {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn create_checks_in_order() {
     use ErrorCode::*;
     let c = op::CREATE;
@@ -164,6 +165,7 @@ fn create_checks_in_order() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn other_operations_check_in_order() {
     use ErrorCode::*;
     expect(vec![

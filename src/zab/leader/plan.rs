@@ -39,6 +39,9 @@ impl Plan {
             older: Vec::new(),
         };
         let zxid = link.zxid;
+        if zxid < Zxid::ZERO {
+            return Plan::Snap;
+        }
         if zxid == committed {
             return diff(zxid);
         }
