@@ -36,7 +36,6 @@ pub mod cli;
 pub mod client;
 #[allow(clippy::disallowed_methods, reason = "waits for real processes")]
 pub mod launch;
-pub mod peer;
 #[allow(clippy::disallowed_methods, reason = "implements the clocks")]
 pub mod rt;
 pub mod server;

@@ -140,7 +140,3 @@ pub fn heard_interval_ms(config: &Config) -> u64 {
 pub fn tick_interval_ms(config: &Config) -> u64 {
     (config.tick_time_ms as u64 / 10).clamp(5, 100)
 }
-/// x
-pub fn peers(_config: &Config) -> Option<()> {
-    None
-}
