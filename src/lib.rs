@@ -36,4 +36,6 @@ pub mod client;
 pub mod launch;
 #[allow(clippy::disallowed_methods, reason = "implements the clocks")]
 pub mod rt;
+
+pub mod peer;
 pub mod server;
