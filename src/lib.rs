@@ -38,4 +38,6 @@ pub mod client;
 pub mod launch;
 #[allow(clippy::disallowed_methods, reason = "implements the clocks")]
 pub mod rt;
+
+pub mod peer;
 pub mod server;

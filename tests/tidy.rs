@@ -57,6 +57,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("admin", &["types", "jute", "metrics", "exchange", "auth"]),
     ("rt", &["types", "io", "wal"]),
+    ("peer", &["types", "jute", "zab", "rt"]),
     ("client", &["types", "jute"]),
     ("cli", &["types", "jute", "config", "client"]),
     ("bench", &["types", "jute", "client"]),
