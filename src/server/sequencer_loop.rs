@@ -57,6 +57,8 @@ pub struct SequencerParts {
     pub metrics: Arc<WriteMetrics>,
     /// The server's clock.
     pub clock: Monotonic,
+    /// How long to try to connect to a leader, in milliseconds.
+    pub dial_timeout_ms: u64,
     /// Milliseconds between two looks at timeouts.
     pub tick_interval_ms: u64,
     /// Duration of a log write in milliseconds past which a warning is logged.
@@ -251,7 +253,7 @@ impl SequencerLoop {
                 }
                 Output::Dial(leader) => {
                     if let Some(peers) = &self.parts.peers {
-                        peers.dial(leader);
+                        peers.dial(leader, self.parts.dial_timeout_ms);
                     }
                 }
                 Output::Close(link) => {
@@ -378,6 +380,7 @@ impl SequencerLoop {
                 };
                 self.parts.replica.dialed(leader, link, now);
             }
+            PeerEvent::Fault(error) => return Err(error.into()),
         }
         Ok(())
     }

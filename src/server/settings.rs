@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::auth::AuthConfig;
 use crate::config::Config;
+use crate::peer::PeerConfig;
 use crate::prep::{PrepConfig, ReapConfig};
 use crate::replica::{MemberConfig, ReplicaConfig};
 use crate::sequencer::SequencerConfig;
@@ -139,4 +140,27 @@ pub fn heard_interval_ms(config: &Config) -> u64 {
 /// Milliseconds between two looks of the sequencer at timeouts.
 pub fn tick_interval_ms(config: &Config) -> u64 {
     (config.tick_time_ms as u64 / 10).clamp(5, 100)
+}
+
+/// For the links to the other members; `None` for a server that is alone.
+pub fn peers(config: &Config) -> Option<PeerConfig> {
+    let member = config.ensemble.as_ref()?;
+    Some(PeerConfig {
+        is_listening_on_all: member.is_listening_on_all,
+        is_multi_address: member.is_multi_address,
+        connect_timeout_ms: member.cnx_timeout_ms,
+        bind_attempts_max: member.election_bind_attempts_max,
+        is_keep_alive: member.is_peer_keep_alive,
+        ..PeerConfig::new(member.my_id, Arc::new(member.ensemble.clone()))
+    })
+}
+
+/// How long a learner tries to connect to its leader, in milliseconds.
+pub fn dial_timeout_ms(config: &Config) -> u64 {
+    config.ensemble.as_ref().map_or(0, |member| {
+        let ticks = member
+            .connect_limit_ticks
+            .unwrap_or(member.init_limit_ticks);
+        config.tick_time_ms as u64 * u64::from(ticks)
+    })
 }

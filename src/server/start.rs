@@ -188,6 +188,7 @@ impl Running {
             gatherers,
             metrics,
             clock,
+            dial_timeout_ms: settings::dial_timeout_ms(config),
             tick_interval_ms: settings::tick_interval_ms(config),
             write_warning_ms: config.fsync_warning_threshold_ms,
         };
