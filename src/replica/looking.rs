@@ -127,6 +127,9 @@ impl Replica {
                 .election
                 .reachable(peer, is_reachable, now.monotonic_ms);
         }
+        if matches!(self.role, Role::Dialing(leader) if leader == peer) && !is_reachable {
+            self.look(now, "the leader went away before it could be reached");
+        }
         self.settle(now);
     }
 
@@ -223,6 +226,17 @@ impl Replica {
                 learning.learner.take_output(into);
             }
             _ => {}
+        }
+    }
+
+    /// When [`Replica::tick`] is needed at the latest, in milliseconds, where that is sooner than
+    /// the driver would call it anyway.
+    pub fn next_wake_ms(&self) -> Option<u64> {
+        let member = self.member.as_ref()?;
+        match &self.role {
+            Role::Looking => member.election.next_wake_ms(),
+            Role::Dialing(_) => Some(member.dial_not_before_ms),
+            _ => None,
         }
     }
 

@@ -169,8 +169,9 @@ impl DiskFile for StdFile {
     }
 
     fn sync(&self) -> Result<(), DiskError> {
+        // The length goes with the data; times need not be durable.
         self.file
-            .sync_all()
+            .sync_data()
             .map_err(|error| DiskError::new("sync", &self.path, error))
     }
 

@@ -168,10 +168,19 @@ impl SequencerLoop {
                 && (!takes_pieces || parts.pieces.is_empty())
                 && (!is_open || parts.inboxes.iter().all(RingReceiver::is_empty))
         };
-        let timeout = Duration::from_millis(parts.tick_interval_ms);
         self.ring
-            .wait(timeout, idle, &mut self.completions)
+            .wait(self.patience(), idle, &mut self.completions)
             .map_err(ServerError::Ring)
+    }
+
+    /// How long to wait for something to happen: until the next tick, or until an election wants
+    /// to go on.
+    fn patience(&self) -> Duration {
+        let now_ms = self.parts.clock.now_ms();
+        let wake_ms = self.parts.replica.next_wake_ms().unwrap_or(u64::MAX);
+        let due_ms = wake_ms.min(now_ms + self.parts.tick_interval_ms);
+        // At least a millisecond: the clock has no finer steps, and a wait of none would spin.
+        Duration::from_millis(due_ms.saturating_sub(now_ms).max(1))
     }
 
     fn take_completions(&mut self) -> Result<(), ServerError> {
@@ -424,7 +433,8 @@ impl SequencerLoop {
 
     fn tick(&mut self) {
         let now = self.now();
-        if now.monotonic_ms < self.next_tick_ms {
+        let wake_ms = self.parts.replica.next_wake_ms().unwrap_or(u64::MAX);
+        if now.monotonic_ms < self.next_tick_ms.min(wake_ms) {
             return;
         }
         self.next_tick_ms = now.monotonic_ms + self.parts.tick_interval_ms;

@@ -114,8 +114,20 @@ fn read(disk: &dyn Disk, path: &Path) -> Result<Option<i64>, StorageError> {
     }
 }
 
+/// Writes an epoch file. Its bytes lie in one sector, which a disk writes wholly or not at all, so
+/// where the length stays it is written in place: a sync of data alone is many times faster than
+/// one of names, and a failover waits for four of these.
 fn write(disk: &dyn Disk, dir: &Path, name: &str, epoch: i64) -> Result<(), DiskError> {
-    write_small(disk, dir, name, epoch.to_string().as_bytes())
+    let text = epoch.to_string();
+    match disk.open(&dir.join(name), OpenMode::Write) {
+        Ok(file) if file.length()? == text.len() as u64 => {
+            file.write_at(0, text.as_bytes())?;
+            file.sync()
+        }
+        Ok(_) => write_small(disk, dir, name, text.as_bytes()),
+        Err(error) if error.is_not_found() => write_small(disk, dir, name, text.as_bytes()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Puts a small file in the place of what had its name; after a crash it is the old or the new
