@@ -7,8 +7,10 @@ use crate::zab::leader::Summary;
 
 use super::{Output, Replica, Role};
 
-/// Milliseconds before a leader that could not be followed is dialed again.
-const DIAL_PAUSE_MS: u64 = 50;
+/// Milliseconds before a leader is dialed again that could not be followed; doubles with each time.
+const DIAL_PAUSE_MS: u64 = 20;
+/// How often it doubles.
+const DIAL_PAUSE_DOUBLINGS: u32 = 6;
 
 /// Learners that may connect before this server leads, and bytes that each may send by then.
 const EARLY_LINKS_MAX: usize = 64;
@@ -26,12 +28,16 @@ impl Replica {
             }
             _ => {}
         }
-        if std::mem::take(&mut self.is_serving) {
+        let was_serving = std::mem::take(&mut self.is_serving);
+        if was_serving {
             self.outputs.push_back(Output::Retire);
         }
         self.sequencer.halt();
         if let Some(member) = &mut self.member {
-            member.dial_not_before_ms = now.monotonic_ms + DIAL_PAUSE_MS;
+            member.failures = if was_serving { 0 } else { member.failures + 1 };
+            let doublings = member.failures.min(DIAL_PAUSE_DOUBLINGS);
+            let pause_ms = DIAL_PAUSE_MS * ((1 << doublings) - 1);
+            member.dial_not_before_ms = now.monotonic_ms + pause_ms;
         }
         self.try_vote(now);
     }

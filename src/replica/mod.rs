@@ -116,6 +116,8 @@ struct Member {
     early: BTreeMap<LinkId, Vec<u8>>,
     /// Before this time nothing is dialed: the last attempt was in vain.
     dial_not_before_ms: u64,
+    /// Attempts in a row to follow somebody that came to nothing.
+    failures: u32,
 }
 
 /// A server. See the module's documentation.
@@ -164,6 +166,7 @@ impl Replica {
                 config,
                 early: BTreeMap::new(),
                 dial_not_before_ms: 0,
+                failures: 0,
             }
         });
         let mut replica = Replica {

@@ -108,6 +108,9 @@ pub struct Sequencer {
     digests: VecDeque<(Zxid, i64)>,
     metrics: Arc<WriteMetrics>,
     digest_enabled: bool,
+    /// How many more digests of the leader's may differ from ours before that is an error: a tree
+    /// of Apache's may hold parts of transactions that follow it.
+    digest_doubts: u32,
     payload: Vec<u8>,
 }
 
@@ -139,6 +142,7 @@ impl Sequencer {
             digests: VecDeque::new(),
             metrics,
             digest_enabled: config.digest_enabled,
+            digest_doubts: 0,
             payload: Vec::new(),
         }
     }
@@ -288,9 +292,13 @@ impl Sequencer {
         self.committed = tree.tip_zxid();
         self.tree = tree;
         self.sessions.replace(sessions, now.monotonic_ms);
-        self.snapshot = None;
+        // One that is being written already says so itself when it has ended.
+        if self.snapshot.take().is_some() {
+            self.snapshot_running = false;
+        }
         self.digests.clear();
         self.closing.clear();
+        self.digest_doubts = DIGEST_DOUBTS_MAX;
     }
 
     /// A learner's client asks. What comes of it is a transaction in any case, since that is what
@@ -614,6 +622,9 @@ fn txn_of_failed(outcome: &Outcome) -> Txn<'static> {
 
 /// Zxids of an epoch that are kept for what is already on its way when it ends.
 const EPOCH_RESERVE: u32 = 1 << 20;
+
+/// Transactions after a tree that was received for which its digest may differ from the leader's.
+const DIGEST_DOUBTS_MAX: u32 = 1 << 16;
 
 /// Version of the digest that transactions carry (Apache's `DigestCalculator`).
 const DIGEST_VERSION: i32 = 2;

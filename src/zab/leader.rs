@@ -112,6 +112,9 @@ pub enum LeaderEvent {
     SteppedDown(String),
 }
 
+/// Into how many steps `syncLimit` is cut to see who is behind.
+const MARKS: u64 = 16;
+
 /// A learner, for reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LearnerReport {
@@ -147,6 +150,8 @@ pub struct Leader {
     events: VecDeque<LeaderEvent>,
     deadline_ms: u64,
     next_ping_ms: u64,
+    /// The newest proposals at some times in the last `syncLimit`, oldest first.
+    marks: VecDeque<(u64, Zxid)>,
     established_ms: u64,
     proposal_bytes: (i64, i64, i64),
 }
@@ -182,6 +187,7 @@ impl Leader {
             committed: summary.zxid,
             rounds: Rounds::default(),
             events: VecDeque::new(),
+            marks: VecDeque::new(),
             established_ms: now_ms,
             proposal_bytes: (-1, -1, -1),
         };
@@ -277,11 +283,6 @@ impl Leader {
             .iter()
             .filter(|(_, link)| link.has_output())
             .map(|(&id, _)| id)
-    }
-
-    /// Whether the link has so much to send that its learner cannot keep up.
-    fn is_overrun(link: &Link) -> bool {
-        link.queued_bytes() > link::QUEUED_BYTES_MAX
     }
 
     /// Bytes have come over a link, cut in any way.
@@ -777,6 +778,7 @@ impl Leader {
             self.next_ping_ms = now_ms + self.config.heartbeat_ms;
             self.ping_all(now_ms);
         }
+        let due = self.due(now_ms);
         let mut late = Vec::new();
         for (&id, link) in &self.links {
             let limit_ms = match link.phase {
@@ -786,7 +788,9 @@ impl Leader {
             };
             if now_ms.saturating_sub(link.heard_ms) > limit_ms {
                 late.push((id, "it was silent for too long"));
-            } else if Self::is_overrun(link) {
+            } else if link.queued_bytes() > link::QUEUED_BYTES_MAX
+                || link.phase == Phase::Active && !link.is_observer && link.acked < due
+            {
                 late.push((id, "it cannot keep up"));
             }
         }
@@ -794,6 +798,24 @@ impl Leader {
             self.close(id, reason.to_owned());
         }
         self.check_quorum();
+    }
+
+    /// What every follower must have acknowledged by now: what was proposed a `syncLimit` ago. A
+    /// follower that is further behind must not go on serving (Apache's `SyncLimitCheck`).
+    fn due(&mut self, now_ms: u64) -> Zxid {
+        let step_ms = self.config.sync_limit_ms / MARKS;
+        let is_time = |&(at_ms, _): &(u64, Zxid)| now_ms >= at_ms + step_ms;
+        if self.marks.back().is_none_or(is_time) {
+            self.marks.push_back((now_ms, self.proposals.tip()));
+        }
+        let is_old = |at_ms: u64| now_ms.saturating_sub(at_ms) > self.config.sync_limit_ms;
+        while self.marks.get(1).is_some_and(|&(at_ms, _)| is_old(at_ms)) {
+            self.marks.pop_front();
+        }
+        match self.marks.front() {
+            Some(&(at_ms, zxid)) if is_old(at_ms) => zxid,
+            _ => Zxid::ZERO,
+        }
     }
 
     /// A leader without a quorum of followers in step leads nobody.
