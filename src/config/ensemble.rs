@@ -28,9 +28,6 @@ pub struct EnsembleConfig {
     /// Ticks that a learner may take to connect to a leader; `None`, the default, is
     /// `initLimit`. (`connectToLearnerMasterLimit`)
     pub connect_limit_ticks: Option<u32>,
-    /// Milliseconds between a learner's attempts to connect to its leader; default 100.
-    /// (`leaderConnectDelayDuringRetryMs`)
-    pub connect_delay_ms: u64,
     /// Whether peers are served on every address instead of those of the server line; default
     /// no. (`quorumListenOnAllIPs`)
     pub is_listening_on_all: bool,
@@ -52,11 +49,6 @@ pub struct EnsembleConfig {
     pub notification_interval_ms_max: u64,
     /// Whether a leader serves clients; default yes. (`leaderServes`)
     pub leader_serves: bool,
-    /// Whether sessions may live on one member alone; default no. (`localSessionsEnabled`)
-    pub local_sessions: bool,
-    /// Whether such a session becomes a global one when it makes an ephemeral; default no.
-    /// (`localSessionsUpgradingEnabled`)
-    pub local_sessions_upgrading: bool,
 }
 
 impl Default for EnsembleConfig {
@@ -69,7 +61,6 @@ impl Default for EnsembleConfig {
             init_limit_ticks: 0,
             sync_limit_ticks: 0,
             connect_limit_ticks: None,
-            connect_delay_ms: 100,
             is_listening_on_all: false,
             is_multi_address: false,
             cnx_timeout_ms: 5000,
@@ -78,8 +69,6 @@ impl Default for EnsembleConfig {
             notification_interval_ms_min: 200,
             notification_interval_ms_max: 60_000,
             leader_serves: true,
-            local_sessions: false,
-            local_sessions_upgrading: false,
         }
     }
 }

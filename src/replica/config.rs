@@ -29,6 +29,8 @@ pub struct MemberConfig {
     pub silence_limit_ms: u64,
     /// Milliseconds between two pings of a leader.
     pub heartbeat_ms: u64,
+    /// Whether it serves clients while it leads.
+    pub leader_serves: bool,
     /// Milliseconds after which a vote is sent again: at first, and at most.
     pub notification_interval_ms: (u64, u64),
 }

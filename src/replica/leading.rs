@@ -103,8 +103,10 @@ impl Replica {
                     self.sequencer.commit(leading.leader.committed());
                     if let Some(member) = &mut self.member {
                         member.election.set_vote_epoch(i64::from(epoch));
+                        if member.config.leader_serves {
+                            self.serve(epoch);
+                        }
                     }
-                    self.serve(epoch);
                 }
                 LeaderEvent::Committed(zxid) => self.sequencer.commit(zxid),
                 LeaderEvent::Request(link, request) => self.learner_asks(link, &request, now),
@@ -137,7 +139,11 @@ impl Replica {
             }
         }
         self.finish_syncs();
-        if self.sequencer.is_epoch_used_up() && self.is_serving {
+        if !self.is_serving {
+            // Nobody is there to tell (`leaderServes=no`).
+            while self.sequencer.poll_publish().is_some() {}
+        }
+        if self.sequencer.is_epoch_used_up() && self.decides() {
             self.look(now, "the zxids of this epoch are used up");
         }
     }

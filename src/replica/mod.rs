@@ -340,7 +340,7 @@ impl Replica {
     /// Looks at timeouts. To be called every few milliseconds to tens of them.
     pub fn tick(&mut self, now: Now) {
         self.tick_member(now);
-        if self.is_serving && matches!(self.role, Role::Alone | Role::Leading(_)) {
+        if self.decides() {
             let (leader, heard_up_to_ms) = match &mut self.role {
                 Role::Leading(leading) => {
                     let heard = leading.leader.heard_up_to_ms().min();
@@ -442,10 +442,19 @@ impl Replica {
 
     /// Frees superseded versions of the tree; at most `most`.
     pub fn reclaim(&mut self, most: usize) -> usize {
-        if self.is_serving {
+        if self.is_serving || self.decides() {
             self.sequencer.reclaim(most)
         } else {
             0
+        }
+    }
+
+    /// Whether this server decides: it is alone, or leads.
+    fn decides(&self) -> bool {
+        match &self.role {
+            Role::Alone => true,
+            Role::Leading(leading) => leading.leader.is_established(),
+            _ => false,
         }
     }
 

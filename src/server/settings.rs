@@ -62,6 +62,7 @@ pub fn replica(config: &Config) -> ReplicaConfig {
             sync_limit_ms,
             silence_limit_ms: sync_limit_ms.min(SILENCE_LIMIT_MS),
             heartbeat_ms: (tick_ms / 2).clamp(1, HEARTBEAT_MS_MAX),
+            leader_serves: member.leader_serves,
             notification_interval_ms: (
                 member.notification_interval_ms_min,
                 member.notification_interval_ms_max,

@@ -5,6 +5,7 @@ use crate::config::servers;
 use crate::config::values::{self, Expected};
 
 const INT_MAX: i64 = i32::MAX as i64;
+const NO_LOCAL_SESSIONS: &str = "sessions of one member alone are not there yet";
 const NO_RECONFIG: &str = "reconfiguration is not there yet";
 const LOG_DECIDES: &str = "a learner gets what the log has, and else a snapshot";
 const BOUNDED: &str = "what is kept for a learner is bounded without it";
@@ -110,15 +111,11 @@ static ENSEMBLE_KEYS: &[KeySpec] = &[
         },
         "Ticks that a member may take to connect to the leader. Default 0, which is initLimit.",
     ),
-    works(
+    ignored(
         "leaderConnectDelayDuringRetryMs",
         Some("zookeeper.leaderConnectDelayDuringRetryMs"),
-        |draft, value| {
-            let delay_ms = values::decoded(value, 0..=INT_MAX)?;
-            draft.ensemble.config.connect_delay_ms = delay_ms as u64;
-            Ok(())
-        },
-        "Milliseconds between attempts to connect to the leader. Default 100.",
+        "a leader is tried again after 10 to 50 ms",
+        "Milliseconds between attempts to connect to the leader.",
     ),
     works(
         "leaderServes",
@@ -129,23 +126,19 @@ static ENSEMBLE_KEYS: &[KeySpec] = &[
         },
         "Whether a leader serves clients. Default yes.",
     ),
-    works(
+    refused(
         "localSessionsEnabled",
         None,
-        |draft, value| {
-            draft.ensemble.config.local_sessions = values::boolean(value)?;
-            Ok(())
-        },
-        "Whether sessions may live on one member alone. Default false.",
+        &["false"],
+        NO_LOCAL_SESSIONS,
+        "Whether sessions may live on one member alone.",
     ),
-    works(
+    refused(
         "localSessionsUpgradingEnabled",
         None,
-        |draft, value| {
-            draft.ensemble.config.local_sessions_upgrading = values::boolean(value)?;
-            Ok(())
-        },
-        "Whether such a session becomes a global one when it makes an ephemeral. Default false.",
+        &["false"],
+        NO_LOCAL_SESSIONS,
+        "Whether such a session becomes a global one when it makes an ephemeral.",
     ),
     works(
         "quorumListenOnAllIPs",
