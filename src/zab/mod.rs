@@ -10,6 +10,8 @@ pub mod leader;
 pub mod learner;
 mod packet;
 mod proposals;
+#[cfg(test)]
+mod tests;
 
 pub use packet::{PacketError, PacketReader, encode_packet};
 pub use proposals::Proposals;

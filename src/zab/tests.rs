@@ -1,0 +1,528 @@
+//! A leader and its learners, connected by hand: what is said when, and what is not.
+
+use std::sync::Arc;
+
+use super::leader::{
+    Forwarded, HostFailed, Leader, LeaderConfig, LeaderEvent, LeaderHost, Summary,
+};
+use super::learner::{
+    AppendFault, Learner, LearnerConfig, LearnerEvent, LearnerHost, SIGNATURE, TreeFault,
+};
+use super::{PacketReader, Proposals};
+use crate::jute::Record;
+use crate::jute::quorum::kind;
+use crate::types::{Ensemble, LinkId, Member, MemberAddress, Role, ServerId, SessionId, Zxid};
+
+const HEARTBEAT_MS: u64 = 50;
+const SYNC_LIMIT_MS: u64 = 1000;
+const INIT_LIMIT_MS: u64 = 2000;
+const SILENCE_LIMIT_MS: u64 = 400;
+
+/// Epochs and a log, in memory. A transaction is its zxid.
+#[derive(Default)]
+struct Host {
+    accepted: u32,
+    current: u32,
+    log: Vec<Zxid>,
+    /// What the tree that is coming ends with.
+    tree: Option<Zxid>,
+}
+
+impl Host {
+    fn with_log(current: u32, log: &[(u32, u32)]) -> Host {
+        Host {
+            accepted: current,
+            current,
+            log: log.iter().map(|&(e, c)| Zxid::new(e, c)).collect(),
+            tree: None,
+        }
+    }
+
+    fn end(&self) -> Zxid {
+        self.log.last().copied().unwrap_or(Zxid::ZERO)
+    }
+
+    fn summary(&self) -> Summary {
+        Summary {
+            accepted_epoch: self.accepted,
+            current_epoch: self.current,
+            zxid: self.end(),
+        }
+    }
+}
+
+fn payload(zxid: Zxid) -> Vec<u8> {
+    zxid.0.to_be_bytes().to_vec()
+}
+
+impl LeaderHost for Host {
+    fn accept_epoch(&mut self, epoch: u32) -> Result<(), HostFailed> {
+        self.accepted = epoch;
+        Ok(())
+    }
+
+    fn adopt_epoch(&mut self, epoch: u32) -> Result<(), HostFailed> {
+        self.current = epoch;
+        Ok(())
+    }
+
+    fn read_log(&mut self, after: Zxid, up_to: Zxid) -> Option<Vec<(Zxid, Arc<[u8]>)>> {
+        let start = self.log.iter().position(|&zxid| zxid == after)? + 1;
+        let records = self.log[start..].iter().filter(|&&zxid| zxid <= up_to);
+        Some(records.map(|&zxid| (zxid, payload(zxid).into())).collect())
+    }
+}
+
+impl LearnerHost for Host {
+    fn is_quiet(&self) -> bool {
+        true
+    }
+
+    fn accept_epoch(&mut self, epoch: u32) -> Result<(), HostFailed> {
+        self.accepted = epoch;
+        Ok(())
+    }
+
+    fn adopt_epoch(&mut self, epoch: u32) -> Result<(), HostFailed> {
+        self.current = epoch;
+        Ok(())
+    }
+
+    fn tip(&self) -> Zxid {
+        self.end()
+    }
+
+    fn truncate(&mut self, zxid: Zxid) -> Result<(), TreeFault> {
+        self.log.retain(|&kept| kept <= zxid);
+        Ok(())
+    }
+
+    /// A tree is eight bytes here: its zxid.
+    fn tree_bytes(&mut self, zxid: Zxid, bytes: &[u8]) -> Result<(usize, bool), TreeFault> {
+        if bytes.len() < 8 {
+            return Ok((0, false));
+        }
+        self.log = vec![zxid];
+        self.tree = Some(zxid);
+        Ok((8, true))
+    }
+
+    fn append(&mut self, payload: &[u8]) -> Result<Zxid, AppendFault> {
+        let bytes = payload
+            .try_into()
+            .map_err(|_| AppendFault::Bad("size".into()))?;
+        let zxid = Zxid(i64::from_be_bytes(bytes));
+        self.log.push(zxid);
+        Ok(zxid)
+    }
+}
+
+fn ensemble(voters: i64) -> Arc<Ensemble> {
+    let member = |id: i64| {
+        let address = MemberAddress {
+            host: "127.0.0.1".into(),
+            quorum_port: 2000 + id as u16,
+            election_port: 3000 + id as u16,
+        };
+        let member = Member {
+            addresses: vec![address],
+            role: Role::Participant,
+            client: None,
+        };
+        (ServerId(id), member)
+    };
+    Arc::new(Ensemble {
+        members: (1..=voters).map(member).collect(),
+        ..Ensemble::default()
+    })
+}
+
+/// A leader, number 1, of three or more, and learners from number 2 on.
+struct World {
+    leader: Leader,
+    leader_host: Host,
+    learners: Vec<(Learner, Host)>,
+    now_ms: u64,
+    events: Vec<LeaderEvent>,
+}
+
+fn link(index: usize) -> LinkId {
+    LinkId(index as u64)
+}
+
+impl World {
+    fn new(voters: i64, mut leader_host: Host) -> World {
+        let config = LeaderConfig {
+            my_id: ServerId(1),
+            ensemble: ensemble(voters),
+            init_limit_ms: INIT_LIMIT_MS,
+            sync_limit_ms: SYNC_LIMIT_MS,
+            silence_limit_ms: SILENCE_LIMIT_MS,
+            heartbeat_ms: HEARTBEAT_MS,
+        };
+        let summary = leader_host.summary();
+        let kept = Proposals::new(summary.zxid);
+        let leader = Leader::new(config, summary, kept, 0, &mut leader_host);
+        World {
+            leader,
+            leader_host,
+            learners: Vec::new(),
+            now_ms: 0,
+            events: Vec::new(),
+        }
+    }
+
+    fn join(&mut self, host: Host) -> usize {
+        let index = self.learners.len();
+        let config = LearnerConfig {
+            my_id: ServerId(2 + index as i64),
+            is_observer: false,
+            config_version: 0,
+            init_limit_ms: INIT_LIMIT_MS,
+            sync_limit_ms: SYNC_LIMIT_MS,
+            silence_limit_ms: SILENCE_LIMIT_MS,
+        };
+        let learner = Learner::new(config, host.summary(), self.now_ms);
+        self.learners.push((learner, host));
+        self.leader.link_opened(link(index), self.now_ms);
+        index
+    }
+
+    /// Delivers everything, in one-byte pieces now and then, until nothing is left to say. What a
+    /// learner appends is durable at once unless `is_durable` is false.
+    fn run(&mut self, is_durable: bool) {
+        loop {
+            let mut is_idle = true;
+            for (index, (learner, host)) in self.learners.iter_mut().enumerate() {
+                let mut bytes = Vec::new();
+                learner.take_output(&mut bytes);
+                for piece in bytes.chunks(7) {
+                    is_idle = false;
+                    let leader_host = &mut self.leader_host;
+                    self.leader
+                        .receive(link(index), piece, self.now_ms, leader_host);
+                }
+                let mut bytes = Vec::new();
+                self.leader.take_output(link(index), &mut bytes);
+                for piece in bytes.chunks(5) {
+                    is_idle = false;
+                    learner.receive(piece, self.now_ms, host);
+                }
+                if is_durable {
+                    let end = host.end();
+                    learner.durable(end, host);
+                    is_idle &= !learner.has_output();
+                }
+            }
+            while let Some(event) = self.leader.poll_event() {
+                is_idle = false;
+                if let LeaderEvent::SendTree(id, zxid) = event {
+                    let mut tree = payload(zxid);
+                    SIGNATURE.encode(&mut tree);
+                    self.leader.tree_piece(id, &tree, true);
+                }
+                if !matches!(event, LeaderEvent::Touched(..)) {
+                    self.events.push(event);
+                }
+            }
+            if is_idle {
+                return;
+            }
+        }
+    }
+
+    fn propose(&mut self, zxid: Zxid) {
+        self.leader_host.log.push(zxid);
+        self.leader.propose(zxid, &payload(zxid));
+    }
+
+    fn events_of(&mut self, index: usize) -> Vec<LearnerEvent> {
+        let learner = &mut self.learners[index].0;
+        std::iter::from_fn(|| learner.poll_event()).collect()
+    }
+}
+
+#[test]
+fn a_quorum_with_the_leaders_log_establishes_it() {
+    let mut world = World::new(3, Host::with_log(4, &[(4, 1), (4, 2)]));
+    world.run(true);
+    assert_eq!(world.leader.epoch(), None, "one of three is no quorum");
+    let follower = world.join(Host::with_log(4, &[(4, 1)]));
+    world.run(true);
+    assert_eq!(world.leader.epoch(), Some(5));
+    assert!(world.leader.is_established() && world.learners[follower].0.is_active());
+    let host = &world.learners[follower].1;
+    assert_eq!((host.current, host.accepted), (5, 5));
+    assert_eq!(host.log, world.leader_host.log);
+    assert_eq!(world.events[0], LeaderEvent::Established);
+}
+
+#[test]
+fn nothing_is_acknowledged_before_it_is_durable() {
+    let mut world = World::new(3, Host::with_log(4, &[(4, 1), (4, 2)]));
+    let follower = world.join(Host::with_log(4, &[(4, 1)]));
+    world.run(false);
+    let (learner, host) = &mut world.learners[follower];
+    assert_eq!(host.log.len(), 2, "the log has come");
+    assert_eq!(host.current, 4, "and is not durable yet (ZOOKEEPER-4643)");
+    assert!(!world.leader.is_established(), "ZOOKEEPER-3911, 4646, 4785");
+    learner.durable(Zxid::new(4, 2), host);
+    world.run(false);
+    assert!(world.leader.is_established());
+
+    let zxid = Zxid::new(5, 1);
+    world.propose(zxid);
+    world.leader.durable(zxid);
+    world.run(false);
+    assert_eq!(
+        world.leader.committed(),
+        Zxid::new(4, 2),
+        "the leader alone"
+    );
+    world.run(true);
+    assert_eq!(world.leader.committed(), zxid);
+    let committed = LearnerEvent::Committed(zxid);
+    assert!(world.events_of(follower).contains(&committed));
+}
+
+#[test]
+fn a_quorum_commits_and_need_not_hold_the_leader() {
+    let mut world = World::new(3, Host::default());
+    world.join(Host::default());
+    world.join(Host::default());
+    world.run(true);
+    world.propose(Zxid::new(1, 1));
+    world.run(true);
+    assert_eq!(world.leader.committed(), Zxid::new(1, 1));
+}
+
+#[test]
+fn a_newer_history_in_the_quorum_ends_the_leader() {
+    let mut world = World::new(3, Host::with_log(4, &[(4, 1)]));
+    world.join(Host::with_log(4, &[(4, 1), (4, 2)]));
+    world.run(true);
+    assert!(matches!(world.events[..], [LeaderEvent::SteppedDown(_)]));
+}
+
+#[test]
+fn a_damaged_member_makes_no_quorum() {
+    let mut world = World::new(3, Host::with_log(4, &[(4, 1)]));
+    let mut host = Host::with_log(4, &[]);
+    host.log.push(Zxid(-1));
+    world.join(host);
+    world.run(true);
+    assert!(world.leader.epoch().is_some() && !world.leader.is_established());
+}
+
+#[test]
+fn each_history_gets_what_it_lacks() {
+    let ours = &[(3, 1), (3, 2), (4, 1), (4, 2)];
+    let all: Vec<Zxid> = ours.iter().map(|&(e, c)| Zxid::new(e, c)).collect();
+    // A learner's current epoch and log, and whether it ends with all of ours or with a tree.
+    for (current, log, has_tree) in [
+        (4, &ours[..], false),
+        (4, &ours[..3], false),
+        (3, &ours[..2], false),
+        // What follows in its epoch was never committed.
+        (4, &[(3, 1), (3, 2), (4, 1), (4, 2), (4, 3)][..], false),
+        // Of an older epoch, and not in our log: there is no telling what else differs.
+        (3, &[(3, 1), (3, 2), (3, 3)][..], true),
+        (0, &[][..], true),
+    ] {
+        let mut world = World::new(5, Host::with_log(4, ours));
+        world.join(Host::with_log(4, ours));
+        world.join(Host::with_log(4, ours));
+        world.run(true);
+        assert!(world.leader.is_established());
+        // It comes late, so that nobody asks whose history is newer.
+        let late = world.join(Host::with_log(current, log));
+        // Only what is in memory is looked at while clients are served.
+        world.leader_host.log.clone_from(&all);
+        world.run(true);
+        let host = &world.learners[late].1;
+        assert!(world.learners[late].0.is_active(), "{log:?}");
+        assert_eq!(host.tree.is_some(), has_tree, "{log:?}");
+        if !has_tree {
+            assert_eq!(host.log, all, "{log:?}");
+        }
+    }
+}
+
+#[test]
+fn a_learner_hears_of_no_commit_behind_an_unanswered_sync() {
+    let mut world = World::new(3, Host::default());
+    let follower = world.join(Host::default());
+    world.join(Host::default());
+    world.run(true);
+    world.learners[follower].0.request(&Forwarded {
+        session: SessionId(7),
+        cxid: 3,
+        op: crate::jute::op::SYNC,
+        body: Box::default(),
+        identities: Vec::new(),
+    });
+    world.run(true);
+    let asked = |event: &LeaderEvent| matches!(event, LeaderEvent::Request(..));
+    assert!(world.events.iter().any(asked));
+    world.leader.sync_begun(link(follower), Zxid::ZERO);
+    world.propose(Zxid::new(1, 1));
+    world.run(true);
+    assert_eq!(world.leader.committed(), Zxid::new(1, 1));
+    let before = world.events_of(follower);
+    assert!(!before.contains(&LearnerEvent::Committed(Zxid::new(1, 1))));
+    world.leader.synced(link(follower));
+    world.run(true);
+    let after = [
+        LearnerEvent::Synced,
+        LearnerEvent::Committed(Zxid::new(1, 1)),
+    ];
+    assert_eq!(world.events_of(follower), after);
+}
+
+#[test]
+fn a_round_needs_answers_of_a_quorum() {
+    let mut world = World::new(3, Host::default());
+    let follower = world.join(Host::default());
+    world.run(true);
+    let round = world.leader.ask_round(world.now_ms);
+    world.run(true);
+    let confirmed = LeaderEvent::RoundConfirmed(round);
+    assert!(!world.events.contains(&confirmed), "nobody has answered");
+    for event in world.events_of(follower) {
+        if let LearnerEvent::Ping(zxid) = event {
+            world.learners[follower].0.pong(zxid, []);
+        }
+    }
+    world.run(true);
+    assert!(world.events.contains(&confirmed));
+}
+
+#[test]
+fn silence_and_lagging_behind_end_a_link_and_then_the_leader() {
+    let mut world = World::new(3, Host::default());
+    let follower = world.join(Host::default());
+    world.run(true);
+    for _ in 0..100 {
+        world.now_ms += HEARTBEAT_MS;
+        world.leader.tick(world.now_ms);
+        world.run(true);
+        for event in world.events_of(follower) {
+            if let LearnerEvent::Ping(zxid) = event {
+                world.learners[follower].0.pong(zxid, []);
+            }
+        }
+        world.run(true);
+    }
+    assert_eq!(
+        world.events,
+        [LeaderEvent::Established],
+        "who answers stays"
+    );
+
+    // It answers pings, and does not write.
+    world.propose(Zxid::new(1, 1));
+    for _ in 0..100 {
+        world.now_ms += HEARTBEAT_MS;
+        world.leader.tick(world.now_ms);
+        world.run(false);
+        for event in world.events_of(follower) {
+            if let LearnerEvent::Ping(zxid) = event {
+                world.learners[follower].0.pong(zxid, []);
+            }
+        }
+        world.run(false);
+    }
+    assert!(matches!(
+        world.events[1..],
+        [LeaderEvent::Close(..), LeaderEvent::SteppedDown(_)]
+    ));
+}
+
+#[test]
+fn a_learner_gives_a_silent_leader_up() {
+    let mut world = World::new(3, Host::default());
+    let follower = world.join(Host::default());
+    world.run(true);
+    world.events_of(follower);
+    let learner = &mut world.learners[follower].0;
+    learner.tick(world.now_ms + SILENCE_LIMIT_MS);
+    assert_eq!(learner.poll_event(), None);
+    learner.tick(world.now_ms + SILENCE_LIMIT_MS + 1);
+    assert!(matches!(learner.poll_event(), Some(LearnerEvent::Ended(_))));
+}
+
+#[test]
+fn towards_apache_each_transaction_is_committed_by_itself() {
+    let mut world = World::new(3, Host::default());
+    world.join(Host::default());
+    world.run(true);
+    // A learner without the extension.
+    let apache = link(9);
+    world.leader.link_opened(apache, 0);
+    let info = crate::jute::quorum::LearnerInfo {
+        server_id: 3,
+        protocol_version: super::PROTOCOL_VERSION,
+        config_version: 0,
+    };
+    let (mut data, mut bytes) = (Vec::new(), Vec::new());
+    info.encode(&mut data);
+    super::encode_packet(kind::FOLLOWER_INFO, 0, Some(&data), &mut bytes);
+    let host = &mut world.leader_host;
+    world.leader.receive(apache, &bytes, 0, host);
+    bytes.clear();
+    super::encode_packet(kind::ACK_EPOCH, 0, Some(&[0; 4]), &mut bytes);
+    super::encode_packet(kind::ACK, Zxid::new(1, 0).0, None, &mut bytes);
+    world.leader.receive(apache, &bytes, 0, host);
+    for counter in 1..=3 {
+        world.propose(Zxid::new(1, counter));
+    }
+    world.leader.durable(Zxid::new(1, 3));
+    world.run(true);
+    let mut said = Vec::new();
+    world.leader.take_output(apache, &mut said);
+    let mut reader = PacketReader::default();
+    reader.extend(&said);
+    let mut kinds = Vec::new();
+    while let Some((packet, length)) = reader.peek().expect("packets") {
+        assert!(packet.kind != kind::LEADER_INFO || packet.data.is_some_and(|d| d.len() == 4));
+        kinds.push(packet.kind);
+        reader.skip(length);
+    }
+    assert_eq!(
+        kinds,
+        [
+            kind::LEADER_INFO,
+            kind::DIFF,
+            kind::NEW_LEADER,
+            kind::UP_TO_DATE,
+            kind::PROPOSAL,
+            kind::PROPOSAL,
+            kind::PROPOSAL,
+            kind::COMMIT,
+            kind::COMMIT,
+            kind::COMMIT,
+        ]
+    );
+}
+
+proptest::proptest! {
+    /// Whatever a peer says, it ends its own link at most.
+    #[test]
+    fn any_bytes_do_no_more_than_end_a_link(
+        bytes in proptest::collection::vec(proptest::arbitrary::any::<u8>(), 0..200),
+        kind in 0..25_i32,
+    ) {
+        let mut world = World::new(3, Host::default());
+        world.join(Host::default());
+        world.run(true);
+        let mut packet = Vec::new();
+        super::encode_packet(kind, 0, Some(&bytes), &mut packet);
+        packet.extend_from_slice(&bytes);
+        world.leader.receive(link(0), &packet, 0, &mut world.leader_host);
+        let stranger = link(9);
+        world.leader.link_opened(stranger, 0);
+        world.leader.receive(stranger, &packet, 0, &mut world.leader_host);
+        let (learner, host) = &mut world.learners[0];
+        learner.receive(&packet, 0, host);
+    }
+}
