@@ -1,0 +1,290 @@
+"""An ensemble of real server processes on loopback, for the scenarios beside this file.
+
+A member is `zkore` (the binary that ZKORE names) or `apache` (the jars below ZKORE_INTEROP_CACHE);
+it can be killed, stopped, wiped, and replaced by one of the other kind on the same ports.
+"""
+
+import glob
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+from kazoo.client import KazooClient
+from kazoo.exceptions import KazooException
+from kazoo.handlers.threading import KazooTimeoutError
+
+START_PATIENCE_S = 40
+TICK_MS = 200
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for number, each in enumerate(sockets):
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+class Member:
+    def __init__(self, ensemble, number, kind):
+        self.ensemble, self.number, self.kind = ensemble, number, kind
+        self.folder = os.path.join(ensemble.folder, str(number))
+        self.client_port, self.quorum_port, self.election_port = free_ports(3)
+        self.process = None
+        self.is_observer = False
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.client_port}"
+
+    def data(self):
+        return os.path.join(self.folder, f"data-{self.kind}")
+
+    def log_path(self):
+        return os.path.join(self.folder, f"{self.kind}.log")
+
+    def configure(self):
+        os.makedirs(self.data(), exist_ok=True)
+        with open(os.path.join(self.data(), "myid"), "w") as file:
+            file.write(str(self.number))
+        lines = [
+            f"tickTime={TICK_MS}",
+            "initLimit=50",
+            "syncLimit=10",
+            f"dataDir={self.data()}",
+            f"clientPort={self.client_port}",
+            "clientPortAddress=127.0.0.1",
+            "maxClientCnxns=0",
+            "4lw.commands.whitelist=*",
+            "admin.enableServer=false",
+            "extendedTypesEnabled=true",
+            "preAllocSize=1024",
+            f"peerType={'observer' if self.is_observer else 'participant'}",
+        ]
+        if self.kind == "zkore":
+            lines += ["zkore.shards=1"]
+        lines += self.ensemble.lines
+        lines += [
+            f"server.{each.number}=127.0.0.1:{each.quorum_port}:{each.election_port}"
+            + (":observer" if each.is_observer else "")
+            for each in self.ensemble.members.values()
+        ]
+        path = os.path.join(self.folder, "zoo.cfg")
+        with open(path, "w") as file:
+            file.write("\n".join(lines) + "\n")
+        return path
+
+    def start(self):
+        path = self.configure()
+        if self.kind == "zkore":
+            command = [os.environ["ZKORE"], "server", path]
+        else:
+            cache = os.environ["ZKORE_INTEROP_CACHE"]
+            jars = ":".join(glob.glob(os.path.join(cache, "jars", "*.jar")))
+            main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
+            flags = ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dzookeeper.extendedTypesEnabled=true"]
+            command = ["java", *flags, "-cp", jars, main, path]
+        with open(self.log_path(), "a") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, cwd=self.folder, env={**os.environ, "RUST_BACKTRACE": "1"}
+            )
+
+    def send(self, number):
+        self.process.send_signal(number)
+
+    def kill(self, number=signal.SIGKILL):
+        if self.process:
+            self.process.send_signal(number)
+            self.process.wait()
+            self.process = None
+
+    def wipe(self):
+        shutil.rmtree(self.data())
+
+    def word(self, word):
+        """The answer to a four-letter word; empty where there is none."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.client_port), 1) as connection:
+                connection.settimeout(2)
+                connection.sendall(word.encode())
+                parts = []
+                while part := connection.recv(65536):
+                    parts.append(part)
+                return b"".join(parts).decode()
+        except OSError:
+            return ""
+
+    def mode(self):
+        for line in self.word("srvr").splitlines():
+            if line.startswith("Mode: "):
+                return line[len("Mode: ") :]
+        return None
+
+    def metric(self, name):
+        for line in self.word("mntr").splitlines():
+            if line.split("\t")[0] == "zk_" + name:
+                return float(line.split("\t")[1])
+        return None
+
+    def log(self):
+        with open(self.log_path(), errors="replace") as file:
+            return file.read()
+
+
+class Ensemble:
+    def __init__(self, kinds, observers=(), lines=()):
+        self.folder = tempfile.mkdtemp(prefix="ensemble-")
+        self.lines = list(lines)
+        self.members = {}
+        for number, kind in enumerate(kinds, 1):
+            self.members[number] = Member(self, number, kind)
+            self.members[number].is_observer = number in observers
+        self.clients = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, _):
+        for client in self.clients:
+            try:
+                client.stop()
+                client.close()
+            except Exception:
+                pass
+        for member in self.members.values():
+            member.kill()
+        faults = [
+            f"{member.kind} {member.number}: {line}"
+            for member in self.members.values()
+            if os.path.exists(os.path.join(member.folder, "zkore.log"))
+            for line in open(os.path.join(member.folder, "zkore.log"), errors="replace")
+            if "panicked" in line or "fatal" in line
+        ]
+        if error:
+            for member in self.members.values():
+                for path in glob.glob(os.path.join(member.folder, "*.log")):
+                    with open(path, errors="replace") as file:
+                        print(f"--- {path}\n" + "".join(file.readlines()[-30:]))
+        shutil.rmtree(self.folder, ignore_errors=True)
+        assert not faults, faults
+
+    def start(self):
+        for member in self.members.values():
+            member.start()
+        return self.wait()
+
+    def running(self):
+        return [member for member in self.members.values() if member.process]
+
+    def wait(self, members=None):
+        """Waits until these members, or all that run, serve under one leader; returns it."""
+        members = list(members or self.running())
+        deadline = time.monotonic() + START_PATIENCE_S
+        modes = {}
+        while time.monotonic() < deadline:
+            modes = {member.number: member.mode() for member in members}
+            leaders = [number for number, mode in modes.items() if mode == "leader"]
+            if all(modes.values()) and len(leaders) == 1:
+                return self.members[leaders[0]]
+            time.sleep(0.02)
+        raise AssertionError(f"not in step: {modes}")
+
+    def client(self, *members, timeout=10.0):
+        hosts = ",".join(member.address for member in members or self.members.values())
+        client = KazooClient(hosts=hosts, timeout=timeout, connection_retry=dict(max_tries=-1, delay=0.02, max_delay=0.1))
+        client.start(30)
+        self.clients.append(client)
+        return client
+
+    def same_trees(self):
+        """All members show the same nodes, and no server has seen a digest that differs."""
+        trees = {}
+        for member in self.running():
+            client = self.client(member)
+            client.add_auth("digest", "user:secret")
+            client.sync("/")
+            trees[member.number] = dict(walk(client, "/"))
+            client.stop()
+            client.close()
+            mismatches = member.metric("digest_mismatches_count")
+            assert not mismatches, f"member {member.number}: {mismatches} digest mismatches"
+        first = next(iter(trees.values()))
+        for number, tree in trees.items():
+            assert tree == first, difference(number, first, tree)
+        return first
+
+
+def walk(client, path):
+    data, stat = client.get(path)
+    acl, _ = client.get_acls(path)
+    # Each member writes these two by itself.
+    if path != "/zookeeper/config":
+        yield path, (data, stat, [str(entry) for entry in acl])
+    for child in sorted(client.get_children(path)):
+        yield from walk(client, path.rstrip("/") + "/" + child)
+
+
+def difference(number, first, second):
+    paths = [path for path in {**first, **second} if first.get(path) != second.get(path)]
+    return f"member {number}: " + "; ".join(
+        f"{path}: {first.get(path)} and {second.get(path)}" for path in paths[:3]
+    )
+
+
+def insist(operation, patience_s=30):
+    """Repeats an operation until it is answered; whether it was made before is the caller's care."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return operation()
+        except (KazooException, KazooTimeoutError) as error:
+            if time.monotonic() > deadline:
+                raise
+            if type(error).__name__ not in ("ConnectionLoss", "SessionExpiredError", "OperationTimeoutError", "ConnectionClosedError", "KazooTimeoutError"):
+                raise
+            time.sleep(0.01)
+
+
+class Load:
+    """Counts up a node's version from a thread of its own; knows what was acknowledged."""
+
+    def __init__(self, client, path):
+        import threading
+
+        self.client, self.path = client, path
+        self.acknowledged = 0
+        self.problems = []
+        self.is_stopping = False
+        client.create(path, b"0")
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        value = 0
+        while not self.is_stopping:
+            try:
+                self.client.set(self.path, str(value + 1).encode(), version=value)
+                value += 1
+                self.acknowledged = value
+            except Exception as error:
+                if type(error).__name__ == "BadVersionError":
+                    # An attempt without an answer was made after all; nobody else writes here.
+                    stat = insist(lambda: self.client.exists(self.path))
+                    if stat.version != value + 1:
+                        self.problems.append(f"version {stat.version} after {value}")
+                        return
+                    value += 1
+                else:
+                    time.sleep(0.005)
+
+    def stop(self):
+        self.is_stopping = True
+        self.thread.join()
+        assert not self.problems, self.problems
+        return self.acknowledged
