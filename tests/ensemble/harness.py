@@ -4,13 +4,16 @@ A member is `zkore` (the binary that ZKORE names) or `apache` (the jars below ZK
 it can be killed, stopped, wiped, and replaced by one of the other kind on the same ports.
 """
 
+import ctypes
 import glob
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 from kazoo.client import KazooClient
@@ -21,13 +24,22 @@ START_PATIENCE_S = 40
 TICK_MS = 200
 
 
+def die_with_parent():
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for number, each in enumerate(sockets):
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
+    """Ports that are free and below those that the system gives to clients."""
+    ports = []
+    while len(ports) < count:
+        port = random.randrange(10000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        ports.append(port)
     return ports
 
 
@@ -92,7 +104,12 @@ class Member:
             command = ["java", *flags, "-cp", jars, main, path]
         with open(self.log_path(), "a") as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, cwd=self.folder, env={**os.environ, "RUST_BACKTRACE": "1"}
+                command,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                env={**os.environ, "RUST_BACKTRACE": "1"},
+                preexec_fn=die_with_parent,
             )
 
     def send(self, number):
@@ -255,8 +272,6 @@ class Load:
     """Counts up a node's version from a thread of its own; knows what was acknowledged."""
 
     def __init__(self, client, path):
-        import threading
-
         self.client, self.path = client, path
         self.acknowledged = 0
         self.problems = []

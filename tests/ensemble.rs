@@ -1,0 +1,107 @@
+//! Ensembles of real processes, some of them Apache ZooKeeper's: `tests/ensemble/scenarios.py`
+//! says what each must stand. kazoo is the client.
+
+#[path = "interop/support.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the interop tests, which use other parts"
+)]
+#[allow(clippy::disallowed_methods, reason = "waits for other processes")]
+mod support;
+
+use std::process::Command;
+use std::time::Duration;
+
+/// Longer than any scenario's own limits, which say where it hangs.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// Runs a scenario with members of these kinds: `z` is zkore, `a` Apache ZooKeeper; numbered from 1,
+/// and the one with the largest number is elected where all are equal.
+fn scenario(name: &str, kinds: &str) {
+    let parts: &[&str] = if kinds.contains('a') {
+        &["venv", "jars"]
+    } else {
+        &["venv"]
+    };
+    if !support::ready(name, parts) {
+        return;
+    }
+    let folder = support::top().join("tests/ensemble");
+    let mut python = Command::new(support::cache().join("venv/bin/python"));
+    python
+        .arg(folder.join("scenarios.py"))
+        .args([name, kinds])
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("ZKORE", support::zkore_binary())
+        .env("ZKORE_INTEROP_CACHE", support::cache());
+    let outcome = support::run(&mut python, LIMIT);
+    assert!(outcome.success(), "{name} {kinds}:\n{}", outcome.output);
+    print!("{}", outcome.output);
+}
+
+#[test]
+fn servers_started_one_by_one_elect_as_the_tutorial_says() {
+    scenario("stepwise", "zzzzz");
+}
+
+#[test]
+fn all_members_show_the_same_and_go_on_without_their_leader() {
+    scenario("replication", "zzz");
+}
+
+#[test]
+fn members_come_back_behind_empty_and_ahead() {
+    scenario("synchronisation", "zzz");
+}
+
+#[test]
+fn sessions_outlive_members_and_move() {
+    scenario("sessions", "zzz");
+}
+
+#[test]
+fn a_stopped_leader_is_replaced_and_knows_it() {
+    scenario("paused", "zzz");
+}
+
+#[test]
+fn a_damaged_member_is_mended() {
+    scenario("damaged", "zzz");
+}
+
+#[test]
+fn observers_see_all_and_do_not_vote() {
+    scenario("observers", "zzzz");
+}
+
+#[test]
+fn strangers_do_no_harm() {
+    scenario("strangers", "zzz");
+}
+
+#[test]
+fn every_mixture_with_apache_replicates() {
+    for kinds in ["zza", "zaz", "azz", "zaa", "aza", "aaz"] {
+        scenario("replication", kinds);
+    }
+}
+
+#[test]
+fn every_mixture_with_apache_synchronises() {
+    for kinds in ["zza", "zaz", "aza", "aaz"] {
+        scenario("synchronisation", kinds);
+    }
+}
+
+#[test]
+fn sessions_move_between_apache_and_us() {
+    for kinds in ["zaz", "aza"] {
+        scenario("sessions", kinds);
+    }
+}
+
+#[test]
+fn an_ensemble_moves_from_apache_and_back_under_load() {
+    scenario("migration", "aaa");
+    scenario("migration", "zzz");
+}
