@@ -112,6 +112,10 @@ pub enum LeaderEvent {
     SteppedDown(String),
 }
 
+/// How long a leader waits for a quorum to connect, in milliseconds: who follows it does so at once. If
+/// nobody does, others have elected somebody else, whom this server can then follow.
+const CONNECT_LIMIT_MS: u64 = 3000;
+
 /// Into how many steps `syncLimit` is cut to see who is behind.
 const MARKS: u64 = 16;
 
@@ -149,6 +153,7 @@ pub struct Leader {
     rounds: Rounds,
     events: VecDeque<LeaderEvent>,
     deadline_ms: u64,
+    connect_deadline_ms: u64,
     next_ping_ms: u64,
     /// The newest proposals at some times in the last `syncLimit`, oldest first.
     marks: VecDeque<(u64, Zxid)>,
@@ -171,6 +176,7 @@ impl Leader {
         let mut leader = Leader {
             config_text: config.ensemble.to_string().into_bytes(),
             deadline_ms: now_ms + config.init_limit_ms,
+            connect_deadline_ms: now_ms + config.init_limit_ms.min(CONNECT_LIMIT_MS),
             next_ping_ms: now_ms,
             config,
             summary,
@@ -772,6 +778,10 @@ impl Leader {
         }
         if !self.is_established && now_ms >= self.deadline_ms {
             self.step_down("no quorum of followers came in step within initLimit");
+            return;
+        }
+        if self.epoch.is_none() && now_ms >= self.connect_deadline_ms {
+            self.step_down("no quorum of followers has connected");
             return;
         }
         if now_ms >= self.next_ping_ms && self.epoch.is_some() {

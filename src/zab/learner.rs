@@ -313,6 +313,10 @@ impl Learner {
         host: &mut dyn LearnerHost,
     ) -> Result<(), String> {
         let zxid = Zxid(packet.zxid);
+        if self.phase == Phase::EpochAcked {
+            let plan = PacketName(packet.kind);
+            tracing::info!(%plan, %zxid, ours = %host.tip(), "the leader synchronises us");
+        }
         match (self.phase, packet.kind) {
             (Phase::Introduced, kind::LEADER_INFO) => self.epoch_chosen(packet, host),
             (Phase::EpochAcked, kind::DIFF) => {

@@ -114,6 +114,11 @@ class Member:
 
     def send(self, number):
         self.process.send_signal(number)
+        if number == signal.SIGSTOP:
+            # A signal takes effect when a thread takes notice.
+            states = f"/proc/{self.process.pid}/task/*/stat"
+            while any(open(path).read().rsplit(")", 1)[1].split()[0] != "T" for path in glob.glob(states)):
+                time.sleep(0.001)
 
     def kill(self, number=signal.SIGKILL):
         if self.process:
@@ -196,6 +201,11 @@ class Ensemble:
             member.start()
         return self.wait()
 
+    def other_than(self, member):
+        """A member that is not this one, of the other kind where there is one."""
+        others = [each for each in self.members.values() if each is not member]
+        return next((each for each in others if each.kind != member.kind), others[0])
+
     def running(self):
         return [member for member in self.members.values() if member.process]
 
@@ -230,7 +240,7 @@ class Ensemble:
             client.stop()
             client.close()
             mismatches = member.metric("digest_mismatches_count")
-            assert not mismatches, f"member {member.number}: {mismatches} digest mismatches"
+            assert mismatches == 0, f"member {member.number}: {mismatches} digest mismatches"
         first = next(iter(trees.values()))
         for number, tree in trees.items():
             assert tree == first, difference(number, first, tree)
