@@ -85,15 +85,16 @@ impl Replica {
 
     /// Does what the learner's part says, and tells it what is durable.
     pub(super) fn settle_learner(&mut self, now: Now) {
-        if self.wal.is_none() {
-            // The storage has failed and kept it: the server ends.
-            return;
-        }
         let durable = self.wal().durable_zxid();
         self.with_learner(now, |learner, host| {
             learner.retry(host);
-            learner.durable(durable, host);
+            if host.wal.is_some() {
+                learner.durable(durable, host);
+            }
         });
+        if self.has_failed() {
+            return;
+        }
         loop {
             let Role::Learning(learning) = &mut self.role else {
                 return;

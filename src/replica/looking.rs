@@ -44,6 +44,9 @@ impl Replica {
 
     /// Votes as soon as all of the log is durable: others may rely on what a vote says.
     pub(super) fn try_vote(&mut self, now: Now) {
+        if self.has_failed() {
+            return;
+        }
         let wal = self.wal();
         if wal.has_unwritten() || wal.in_flight() > 0 {
             return;

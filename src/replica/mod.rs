@@ -23,6 +23,8 @@ mod hosts;
 mod leading;
 mod learning;
 mod looking;
+#[cfg(test)]
+mod tests;
 
 pub use config::{MemberConfig, ReplicaConfig};
 
@@ -132,6 +134,8 @@ pub struct Replica {
     /// The newest transactions, for learners that are behind; lent to the leader.
     proposals: Proposals,
     is_serving: bool,
+    /// What was committed when clients began to be served.
+    serves_from: Zxid,
     /// The beginning of the newest epoch in which clients were served.
     seen: Zxid,
     /// Whether a snapshot is being written.
@@ -182,6 +186,7 @@ impl Replica {
             storage,
             proposals: Proposals::new(tip),
             is_serving: false,
+            serves_from: tip,
             seen: Zxid::ZERO,
             is_snapshotting: false,
             failure: None,
@@ -270,10 +275,11 @@ impl Replica {
         self.storage.current_epoch()
     }
 
-    /// A view for a shard: of what is committed while clients are served, else of an empty tree.
+    /// A view for a shard that begins to serve clients: of what was committed when this server said
+    /// so, since all later commits follow as batches. While nobody is served, of an empty tree.
     pub fn view(&self) -> View {
         if self.is_serving {
-            self.sequencer.tree().view(self.sequencer.published_zxid())
+            self.sequencer.tree().view(self.serves_from)
         } else {
             Tree::new(self.tree_config.clone()).view(Zxid::ZERO)
         }
@@ -294,7 +300,16 @@ impl Replica {
         self.outputs.pop_front()
     }
 
+    /// Whether the storage has failed and kept the log: [`Replica::take_failure`] says why, and
+    /// nothing more is done.
+    fn has_failed(&self) -> bool {
+        self.wal.is_none()
+    }
+
     /// The log, for its figures.
+    ///
+    /// # Panics
+    /// After a failure that the driver has not asked for.
     pub fn wal(&self) -> &Wal {
         self.wal.as_ref().expect("the storage gives it back")
     }
@@ -305,12 +320,12 @@ impl Replica {
 
     /// Whether shards' messages may be taken in.
     pub fn is_open(&self) -> bool {
-        !self.sequencer.is_full() && !self.wal().is_full()
+        !self.has_failed() && !self.sequencer.is_full() && !self.wal().is_full()
     }
 
     /// Takes in one message of a shard.
     pub fn handle(&mut self, message: ToSequencer, now: Now) {
-        if !self.is_serving && !matches!(message, ToSequencer::Heard { .. }) {
+        if self.has_failed() || !self.is_serving && !matches!(message, ToSequencer::Heard { .. }) {
             // Its connection is being closed, or is closed.
             return;
         }
@@ -339,6 +354,9 @@ impl Replica {
 
     /// Looks at timeouts. To be called every few milliseconds to tens of them.
     pub fn tick(&mut self, now: Now) {
+        if self.has_failed() {
+            return;
+        }
         self.tick_member(now);
         if self.decides() {
             let (leader, heard_up_to_ms) = match &mut self.role {
@@ -360,7 +378,7 @@ impl Replica {
 
     /// The next write of the log.
     pub fn poll_write(&mut self, now_us: u64) -> Option<LogWrite> {
-        self.wal_mut().poll_write(now_us)
+        self.wal.as_mut()?.poll_write(now_us)
     }
 
     /// Takes the result of a write.
@@ -392,7 +410,7 @@ impl Replica {
 
     /// A snapshot that is due.
     pub fn poll_snapshot(&mut self) -> Option<SnapshotRequest> {
-        let durable = self.wal().durable_zxid();
+        let durable = self.wal.as_ref()?.durable_zxid();
         let request = self.sequencer.poll_snapshot(durable)?;
         self.is_snapshotting = true;
         self.wal_mut().roll();
@@ -412,7 +430,7 @@ impl Replica {
             // The log is about to be cut off or replaced.
             return None;
         }
-        self.wal_mut().poll_segment_task()
+        self.wal.as_mut()?.poll_segment_task()
     }
 
     /// Takes the result of such work.
@@ -431,18 +449,23 @@ impl Replica {
 
     /// What an idle log does about once a second.
     pub fn upkeep(&mut self) {
-        self.wal_mut().retry_segment_tasks();
-        self.wal_mut().mark();
+        if let Some(wal) = &mut self.wal {
+            wal.retry_segment_tasks();
+            wal.mark();
+        }
     }
 
     /// Has the log say that all of it is durable, before a clean stop.
     pub fn mark(&mut self) {
-        self.wal_mut().mark();
+        if let Some(wal) = &mut self.wal {
+            wal.mark();
+        }
     }
 
     /// Frees superseded versions of the tree; at most `most`.
     pub fn reclaim(&mut self, most: usize) -> usize {
-        if self.is_serving || self.decides() {
+        // Whoever is about to be told to serve takes a view first.
+        if (self.is_serving || self.decides()) && self.outputs.is_empty() {
             self.sequencer.reclaim(most)
         } else {
             0
@@ -471,6 +494,9 @@ impl Replica {
 
     /// Carries on with whatever the last input has made possible.
     fn settle(&mut self, now: Now) {
+        if self.has_failed() {
+            return;
+        }
         match &self.role {
             Role::Alone => {}
             Role::Draining => self.try_vote(now),
@@ -486,6 +512,7 @@ impl Replica {
         // What was committed before is in the view that the shards begin with.
         while self.sequencer.poll_publish().is_some() {}
         self.is_serving = true;
+        self.serves_from = self.sequencer.published_zxid();
         self.seen = Zxid::new(epoch, 0);
         self.outputs.push_back(Output::Serve(self.seen_zxid()));
     }

@@ -142,9 +142,11 @@ impl SequencerLoop {
     /// more to do at once. What was started is handed to the kernel by the same call that waits.
     fn round(&mut self) -> Result<(), ServerError> {
         self.take_completions()?;
+        self.check_failure()?;
         self.do_outputs()?;
         self.publish();
         self.take_control()?;
+        self.check_failure()?;
         if !self.stopping {
             self.take_messages();
             self.take_pieces();
@@ -154,9 +156,7 @@ impl SequencerLoop {
         self.do_outputs()?;
         self.publish();
         self.keep_up();
-        if let Some(failure) = self.parts.replica.take_failure() {
-            return Err(failure.into());
-        }
+        self.check_failure()?;
         let has_more = self.parts.replica.reclaim(RECLAIM_BURST) == RECLAIM_BURST;
         let parts = &self.parts;
         let is_open = Self::is_open(parts);
@@ -181,6 +181,13 @@ impl SequencerLoop {
         let due_ms = wake_ms.min(now_ms + self.parts.tick_interval_ms);
         // At least a millisecond: the clock has no finer steps, and a wait of none would spin.
         Duration::from_millis(due_ms.saturating_sub(now_ms).max(1))
+    }
+
+    fn check_failure(&mut self) -> Result<(), ServerError> {
+        match self.parts.replica.take_failure() {
+            Some(failure) => Err(failure.into()),
+            None => Ok(()),
+        }
     }
 
     fn take_completions(&mut self) -> Result<(), ServerError> {
