@@ -5,6 +5,8 @@
 
 pub mod types;
 
+mod mutation;
+
 pub mod config;
 pub mod io;
 pub mod jute;

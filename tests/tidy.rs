@@ -33,7 +33,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "types", "jute", "auth", "tree", "session", "watch", "exchange", "metrics", "admin",
         ],
     ),
-    ("zab", &["types", "jute"]),
+    ("zab", &["types", "jute", "mutation"]),
     ("wal", &["types", "jute", "io"]),
     ("snapshot", &["types", "jute", "io", "tree"]),
     (
@@ -43,7 +43,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "replica",
         &[
+            "mutation",
             "types",
+            "metrics",
+            "prep",
+            "session",
             "jute",
             "io",
             "tree",

@@ -14,6 +14,7 @@ use crate::jute::data::Acl;
 use crate::jute::proto::{CreateRequest, SetDataRequest, SyncRequest};
 use crate::jute::{Record, op};
 use crate::metrics::WriteMetrics;
+use crate::mutation::{self, Mutation};
 use crate::prep::{PrepConfig, ReapConfig};
 use crate::sequencer::{Now, Sequencer, SequencerConfig, SnapshotPolicy};
 use crate::session::{SessionConfig, SessionTable};
@@ -29,6 +30,9 @@ const PATHS: [&str; 3] = ["/a", "/b", "/c"];
 /// Virtual milliseconds with faults, and after them.
 const FAULTS_MS: u64 = 6_000;
 const CALM_MS: u64 = 6_000;
+
+/// Seeds within which a deliberate bug must be found.
+const MUTATION_SEEDS_MAX: u64 = 20;
 
 /// Marsaglia's xorshift.
 struct Random(u64);
@@ -789,6 +793,17 @@ fn run_seed(seed: u64) -> (u64, String) {
     (world.writes_acknowledged, format!("{:?}", world.history))
 }
 
+/// Seeds that are run, in two halves that run side by side; `ZKORE_SIM_SEEDS=FIRST..END` names others
+/// for the first half.
+const SEEDS: std::ops::Range<u64> = 1..301;
+
+fn run_seeds(seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        eprintln!("seed {seed}");
+        run_seed(seed);
+    }
+}
+
 #[test]
 fn ensembles_stand_crashes_partitions_and_pauses() {
     let seeds = match std::env::var("ZKORE_SIM_SEEDS") {
@@ -799,16 +814,35 @@ fn ensembles_stand_crashes_partitions_and_pauses() {
             let end = |text: &str| text.parse::<u64>().expect("seeds are numbers");
             end(ends.0)..end(ends.1)
         }
-        Err(_) => 1..101,
+        Err(_) => SEEDS.start..SEEDS.end / 2,
     };
-    for seed in seeds {
-        eprintln!("seed {seed}");
-        run_seed(seed);
-    }
+    run_seeds(seeds);
+}
+
+#[test]
+fn more_ensembles_stand_crashes_partitions_and_pauses() {
+    run_seeds(SEEDS.end / 2..SEEDS.end);
 }
 
 #[test]
 fn the_same_seed_runs_the_same() {
     assert_eq!(run_seed(7), run_seed(7));
     assert_ne!(run_seed(7).1, run_seed(8).1);
+}
+
+/// The simulation finds bugs of the kinds that matter most, each within some seeds.
+#[test]
+fn deliberate_bugs_are_found() {
+    for mutation in [
+        Mutation::AckBeforeSync,
+        Mutation::CommitOnMinority,
+        Mutation::KeepEpoch,
+    ] {
+        mutation::put_in(Some(mutation));
+        let found = (1..=MUTATION_SEEDS_MAX)
+            .find(|&seed| std::panic::catch_unwind(|| run_seed(seed)).is_err());
+        mutation::put_in(None);
+        eprintln!("{mutation:?}: found by seed {found:?}");
+        assert!(found.is_some(), "{mutation:?} is not found");
+    }
 }

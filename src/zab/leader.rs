@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use crate::jute::quorum::{AuthId, LearnerInfo, QuorumPacket, kind};
 use crate::jute::{Decoder, Record};
+use crate::mutation::{self, Mutation};
 use crate::types::{Ensemble, LinkId, ServerId, SessionId, Zxid};
 
 use super::packet::{PacketError, PacketName, encode_packet};
@@ -377,10 +378,17 @@ impl Leader {
         link.is_ours = from.rest().starts_with(EXTENSION);
         link.phase = Phase::Introduced;
         let is_voter = !link.is_observer && self.config.ensemble.is_voter(server);
-        if self.epoch.is_some() {
+        let accepted_epoch = Zxid(packet.zxid).epoch();
+        if let Some(epoch) = self.epoch {
+            if is_voter && accepted_epoch > epoch {
+                // It can follow nobody of an older epoch, so it would stay outside for ever.
+                self.step_down(&format!(
+                    "server {server} has accepted epoch {accepted_epoch}, later than {epoch}"
+                ));
+                return Ok(());
+            }
             self.send_epoch(id);
         } else if is_voter {
-            let accepted_epoch = Zxid(packet.zxid).epoch();
             self.connecting.insert(server, accepted_epoch);
             self.choose_epoch(host);
         }
@@ -394,7 +402,7 @@ impl Leader {
             return;
         }
         let newest = self.connecting.values().max().expect("we are among them");
-        let epoch = newest + 1;
+        let epoch = newest + u32::from(!mutation::is(Mutation::KeepEpoch));
         if host.accept_epoch(epoch).is_err() {
             self.step_down("the accepted epoch could not be written");
             return;
@@ -631,7 +639,8 @@ impl Leader {
                 return None;
             }
             servers.insert(server);
-            if self.config.ensemble.is_quorum(&servers) {
+            let is_enough = mutation::is(Mutation::CommitOnMinority);
+            if is_enough || self.config.ensemble.is_quorum(&servers) {
                 return Some(zxid);
             }
         }

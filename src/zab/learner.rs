@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 
 use crate::jute::quorum::{AuthId, LearnerInfo, QuorumPacket, kind};
 use crate::jute::{Decoder, Record};
+use crate::mutation::{self, Mutation};
 use crate::types::{ServerId, SessionId, Zxid};
 
 use super::leader::{Forwarded, HostFailed, Summary};
@@ -474,6 +475,11 @@ impl Learner {
 
     /// The log is durable up to `zxid`.
     pub fn durable(&mut self, zxid: Zxid, host: &mut dyn LearnerHost) {
+        let zxid = if mutation::is(Mutation::AckBeforeSync) {
+            host.tip()
+        } else {
+            zxid
+        };
         if let Phase::Settling(wanted) = self.phase
             && zxid >= wanted
         {
