@@ -20,6 +20,8 @@ pub mod watch;
 
 pub mod zab;
 
+pub mod history;
+
 pub mod exchange;
 pub mod sequencer;
 pub mod shard;

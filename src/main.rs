@@ -1,13 +1,16 @@
 //! The `zkore` binary: dispatches its subcommands.
 
-use std::io::{BufWriter, ErrorKind, Write};
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{BufReader, BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use tracing_subscriber::EnvFilter;
 use zkore::config::{Config, LogFormat, Severity, Sources, Warning};
+use zkore::history;
 use zkore::launch::{self, EnsembleRequest, Environment, LaunchError, Request};
 use zkore::rt::disk::StdDisk;
 use zkore::wal::{self, WalError};
@@ -67,6 +70,11 @@ enum Command {
         /// Files log.<zxid>
         #[arg(required = true)]
         files: Vec<PathBuf>,
+    },
+    /// Check a recorded history of client operations: linearizable writes, sessions that never go back
+    CheckHistory {
+        /// JSON lines, one operation each; `zkore::history` describes them
+        file: PathBuf,
     },
     /// Print the completions of a shell
     Completions {
@@ -188,6 +196,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Cli(passed) => Ok(zkore::cli::main(passed.arguments)),
         Command::Bench(passed) => Ok(zkore::bench::main(passed.arguments)),
         Command::Log { files } => list_log(&files),
+        Command::CheckHistory { file } => check_history(&file),
         Command::Completions { shell } => {
             print_completions(shell);
             Ok(ExitCode::SUCCESS)
@@ -215,6 +224,19 @@ fn list_log(files: &[PathBuf]) -> Result<ExitCode, Failure> {
     }
     let _ = out.flush();
     Ok(ExitCode::from(u8::from(faults > 0)))
+}
+
+/// Prints what a history shows; fails where it is not sound.
+fn check_history(file: &Path) -> Result<ExitCode, Failure> {
+    let failure = |error: &dyn Display| Failure {
+        message: format!("{}: {error}", file.display()),
+        code: 1,
+    };
+    let input = BufReader::new(File::open(file).map_err(|error| failure(&error))?);
+    let history = history::read_lines(input).map_err(|error| failure(&error))?;
+    let report = history::check(&history, history::CONFIGURATIONS_LIMIT_DEFAULT);
+    print!("{report}");
+    Ok(ExitCode::from(u8::from(!report.is_sound())))
 }
 
 fn print_completions(shell: Shell) {

@@ -34,6 +34,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("zab", &["types", "jute", "mutation"]),
+    ("history", &["types"]),
     ("wal", &["types", "jute", "io"]),
     ("snapshot", &["types", "jute", "io", "tree"]),
     (

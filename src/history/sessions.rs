@@ -1,0 +1,105 @@
+//! What each session may count on: its replies never go backwards, whichever members gave them.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use crate::types::{SessionId, Zxid};
+
+use super::violation::describe;
+use super::zxids::{Change, changes};
+use super::{Call, Operation, Outcome, Refusal, Violation};
+
+/// Each session's operations in the order in which they were sent.
+pub(super) fn in_order(operations: &[Operation]) -> BTreeMap<SessionId, Vec<usize>> {
+    let mut sessions: BTreeMap<SessionId, Vec<usize>> = BTreeMap::new();
+    for (number, operation) in operations.iter().enumerate() {
+        if operation.session != SessionId::NONE {
+            sessions.entry(operation.session).or_default().push(number);
+        }
+    }
+    for numbers in sessions.values_mut() {
+        numbers.sort_by_key(|number| operations[*number].invoked_us);
+    }
+    sessions
+}
+
+/// Looks through all sessions; `by_path` has the operations of each path.
+pub(super) fn check(
+    operations: &[Operation],
+    by_path: &BTreeMap<&str, Vec<usize>>,
+    violations: &mut Vec<Violation>,
+) {
+    let paths: BTreeMap<&str, Path> = by_path
+        .iter()
+        .map(|(path, numbers)| (*path, Path::of(operations, numbers)))
+        .collect();
+    for (session, numbers) in in_order(operations) {
+        let mut seen = Zxid::ZERO;
+        for number in numbers {
+            let operation = &operations[number];
+            let Some(answer) = operation.answer() else {
+                continue;
+            };
+            let is_older = answer.zxid.is_some_and(|zxid| zxid < seen);
+            let lacks = paths
+                .get(operation.path.as_str())
+                .and_then(|path| path.lacking(operation, seen));
+            if is_older || lacks.is_some() {
+                violations.push(Violation::Backwards {
+                    session,
+                    seen,
+                    answer: describe(operations, number),
+                    lacks: lacks.map(|change| describe(operations, change.number)),
+                });
+            }
+            let told = answer.zxid.into_iter().chain(answer.mzxid);
+            seen = told.fold(seen, Zxid::max);
+        }
+    }
+}
+
+struct Path<'a> {
+    changes: BTreeMap<Zxid, Change<'a>>,
+    /// After the change with this zxid no delete can have been done; `None` where one without a zxid can.
+    last_delete: Option<Zxid>,
+}
+
+impl Path<'_> {
+    fn of<'a>(operations: &'a [Operation], numbers: &[usize]) -> Path<'a> {
+        let mut last_delete = Some(Zxid::ZERO);
+        for number in numbers {
+            let operation = &operations[*number];
+            if matches!(operation.call, Call::Delete { .. })
+                && !matches!(operation.outcome, Outcome::Refused(..))
+            {
+                last_delete = last_delete
+                    .zip(operation.write_zxid())
+                    .map(|(last, zxid)| last.max(zxid));
+            }
+        }
+        Path {
+            changes: changes(operations, numbers),
+            last_delete,
+        }
+    }
+
+    /// A change up to `seen` that a read's answer does not have in it.
+    fn lacking(&self, operation: &Operation, seen: Zxid) -> Option<&Change<'_>> {
+        if operation.call != Call::Read {
+            return None;
+        }
+        match &operation.outcome {
+            Outcome::Done(answer) => {
+                let mzxid = answer.mzxid.filter(|mzxid| *mzxid < seen)?;
+                let newer = (Bound::Excluded(mzxid), Bound::Included(seen));
+                self.changes.range(newer).next().map(|(_, change)| change)
+            }
+            Outcome::Refused(Refusal::NoNode, _) => {
+                let (zxid, change) = self.changes.range(..=seen).next_back()?;
+                let must_be_there = !change.is_delete && self.last_delete? < *zxid;
+                must_be_there.then_some(change)
+            }
+            _ => None,
+        }
+    }
+}
