@@ -21,7 +21,9 @@ from kazoo.exceptions import KazooException
 from kazoo.handlers.threading import KazooTimeoutError
 
 START_PATIENCE_S = 40
-TICK_MS = 200
+# Short ticks and small files, so that a scenario takes seconds.
+TIMING = {"tickTime": 200, "initLimit": 50, "syncLimit": 10, "preAllocSize": 1024}
+APACHE_FLAGS = ["-Xmx256m", "-XX:TieredStopAtLevel=1"]
 
 
 def die_with_parent():
@@ -66,9 +68,6 @@ class Member:
         with open(os.path.join(self.data(), "myid"), "w") as file:
             file.write(str(self.number))
         lines = [
-            f"tickTime={TICK_MS}",
-            "initLimit=50",
-            "syncLimit=10",
             f"dataDir={self.data()}",
             f"clientPort={self.client_port}",
             "clientPortAddress=127.0.0.1",
@@ -76,9 +75,9 @@ class Member:
             "4lw.commands.whitelist=*",
             "admin.enableServer=false",
             "extendedTypesEnabled=true",
-            "preAllocSize=1024",
             f"peerType={'observer' if self.is_observer else 'participant'}",
         ]
+        lines += [f"{key}={value}" for key, value in self.ensemble.timing.items()]
         if self.kind == "zkore":
             lines += ["zkore.shards=1"]
         lines += self.ensemble.lines
@@ -100,7 +99,7 @@ class Member:
             cache = os.environ["ZKORE_INTEROP_CACHE"]
             jars = ":".join(glob.glob(os.path.join(cache, "jars", "*.jar")))
             main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
-            flags = ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dzookeeper.extendedTypesEnabled=true"]
+            flags = [*self.ensemble.apache_flags, "-Dzookeeper.extendedTypesEnabled=true"]
             command = ["java", *flags, "-cp", jars, main, path]
         with open(self.log_path(), "a") as log:
             self.process = subprocess.Popen(
@@ -160,9 +159,9 @@ class Member:
 
 
 class Ensemble:
-    def __init__(self, kinds, observers=(), lines=()):
+    def __init__(self, kinds, observers=(), lines=(), timing=TIMING, apache_flags=APACHE_FLAGS):
         self.folder = tempfile.mkdtemp(prefix="ensemble-")
-        self.lines = list(lines)
+        self.lines, self.timing, self.apache_flags = list(lines), timing, apache_flags
         self.members = {}
         for number, kind in enumerate(kinds, 1):
             self.members[number] = Member(self, number, kind)
