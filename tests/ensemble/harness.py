@@ -52,10 +52,17 @@ class Member:
         self.client_port, self.quorum_port, self.election_port = free_ports(3)
         self.process = None
         self.is_observer = False
+        self.host = "127.0.0.1"
+        # What runs the server, such as nsenter with its arguments.
+        self.runner = []
 
     @property
     def address(self):
-        return f"127.0.0.1:{self.client_port}"
+        return f"{self.host}:{self.client_port}"
+
+    def address_of(self, other):
+        """Where this member reaches another one's quorum and election ports, or listens itself."""
+        return f"{other.host}:{other.quorum_port}:{other.election_port}"
 
     def data(self):
         return os.path.join(self.folder, f"data-{self.kind}")
@@ -70,7 +77,7 @@ class Member:
         lines = [
             f"dataDir={self.data()}",
             f"clientPort={self.client_port}",
-            "clientPortAddress=127.0.0.1",
+            f"clientPortAddress={self.host}",
             "maxClientCnxns=0",
             "4lw.commands.whitelist=*",
             "admin.enableServer=false",
@@ -82,8 +89,7 @@ class Member:
             lines += ["zkore.shards=1"]
         lines += self.ensemble.lines
         lines += [
-            f"server.{each.number}=127.0.0.1:{each.quorum_port}:{each.election_port}"
-            + (":observer" if each.is_observer else "")
+            f"server.{each.number}={self.address_of(each)}" + (":observer" if each.is_observer else "")
             for each in self.ensemble.members.values()
         ]
         path = os.path.join(self.folder, "zoo.cfg")
@@ -103,7 +109,7 @@ class Member:
             command = ["java", *flags, "-cp", jars, main, path]
         with open(self.log_path(), "a") as log:
             self.process = subprocess.Popen(
-                command,
+                [*self.runner, *command],
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
@@ -131,7 +137,7 @@ class Member:
     def word(self, word):
         """The answer to a four-letter word; empty where there is none."""
         try:
-            with socket.create_connection(("127.0.0.1", self.client_port), 1) as connection:
+            with socket.create_connection((self.host, self.client_port), 1) as connection:
                 connection.settimeout(2)
                 connection.sendall(word.encode())
                 parts = []
@@ -159,12 +165,12 @@ class Member:
 
 
 class Ensemble:
-    def __init__(self, kinds, observers=(), lines=(), timing=TIMING, apache_flags=APACHE_FLAGS):
+    def __init__(self, kinds, observers=(), lines=(), timing=TIMING, apache_flags=APACHE_FLAGS, member=Member):
         self.folder = tempfile.mkdtemp(prefix="ensemble-")
         self.lines, self.timing, self.apache_flags = list(lines), timing, apache_flags
         self.members = {}
         for number, kind in enumerate(kinds, 1):
-            self.members[number] = Member(self, number, kind)
+            self.members[number] = member(self, number, kind)
             self.members[number].is_observer = number in observers
         self.clients = []
 

@@ -1,0 +1,199 @@
+"""Clients that read and write while faults happen, and the history of what they were answered, which
+`zkore check-history` judges."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+
+from harness import insist
+from kazoo.exceptions import BadVersionError, KazooException, NodeExistsError, NoNodeError
+from kazoo.handlers.threading import KazooTimeoutError
+
+REFUSALS = {NoNodeError: "NONODE", NodeExistsError: "NODEEXISTS", BadVersionError: "BADVERSION"}
+PATHS = [f"/h{number}" for number in range(6)]
+
+
+def now_us():
+    return time.monotonic_ns() // 1000
+
+
+class Worker:
+    """One client, in a thread of its own, with one operation under way at a time."""
+
+    def __init__(self, traffic, number, client):
+        self.traffic, self.number, self.client = traffic, number, client
+        self.chance = random.Random(number)
+        self.session = client._session_id
+        self.is_session_lost = False
+        client.add_listener(self.notice)
+        # Its own ephemeral lives as long as the session.
+        client.create(f"/ephemeral{number}", b"", ephemeral=True)
+        self.versions = {}
+        self.count = 0
+        self.thread = threading.Thread(target=self.run, daemon=True)
+
+    def notice(self, state):
+        if state == "LOST" and not self.traffic.is_stopping:
+            self.is_session_lost = True
+
+    def run(self):
+        while not self.traffic.is_stopping:
+            try:
+                self.step()
+            except BaseException as error:
+                self.traffic.problems.append(repr(error))
+                raise
+            time.sleep(self.traffic.pause_s)
+
+    def step(self):
+        path = self.chance.choice(PATHS)
+        dice = self.chance.random()
+        self.count += 1
+        value = f"{self.number}.{self.count}"
+        if path not in self.versions or dice < 0.05:
+            self.do("create", path, lambda: self.client.create(path, value.encode(), include_data=True), value=value)
+        elif dice < 0.45:
+            self.do("set", path, lambda: self.client.set(path, value.encode()), value=value)
+        elif dice < 0.6:
+            version = self.versions[path]
+            self.do("set", path, lambda: self.client.set(path, value.encode(), version=version), value=value, expected=version)
+        elif dice < 0.65:
+            self.do("delete", path, lambda: self.client.delete(path))
+        elif dice < 0.8:
+            self.do("read", path, lambda: self.client.get(path))
+        else:
+            self.synced_read(path)
+
+    def synced_read(self, path):
+        self.do("sync", path, lambda: self.client.sync(path))
+        return self.do("read", path, lambda: self.client.get(path))
+
+    def do(self, op, path, operation, **given):
+        """Does it, records it, and says how it ended."""
+        record = {"process": self.number, "session": self.client._session_id, "op": op, "path": path, **given}
+        record["invoked_us"] = now_us()
+        try:
+            result = operation()
+            record["outcome"] = "ok"
+        except tuple(REFUSALS) as error:
+            result = None
+            record["outcome"] = REFUSALS[type(error)]
+        except (KazooException, KazooTimeoutError):
+            # The connection or the session broke; what had been sent may be done.
+            record["outcome"] = "unknown"
+        if record["outcome"] != "unknown":
+            record["answered_us"] = now_us()
+            # Of the reply just read: this client asks for one thing at a time.
+            record["zxid"] = self.client.last_zxid
+            self.learn(record, op, path, result)
+        if self.client._session_id != record["session"]:
+            record["session"] = 0
+        self.traffic.record(record)
+        return record["outcome"]
+
+    def learn(self, record, op, path, result):
+        if op in ("set", "create", "read") and record["outcome"] == "ok":
+            stat = result if op == "set" else result[1]
+            if op == "read":
+                record.update(value=result[0].decode(), mzxid=stat.mzxid)
+            elif stat.mzxid != record["zxid"]:
+                raise AssertionError(f"mzxid {stat.mzxid:#x} in a reply with zxid {record['zxid']:#x}")
+            record["version"] = self.versions[path] = stat.version
+        elif record["outcome"] == "NONODE" or op == "delete":
+            self.versions.pop(path, None)
+        elif record["outcome"] == "NODEEXISTS":
+            self.versions[path] = 0
+
+
+class Traffic:
+    """Several clients on some paths. At the end all is checked: the history, the sessions, and that
+    all members have the same tree."""
+
+    def __init__(self, ensemble, clients=6, pause_s=0.002, timeout_s=10.0):
+        self.ensemble, self.pause_s = ensemble, pause_s
+        self.problems = []
+        self.is_stopping = False
+        self.lock = threading.Lock()
+        self.operations = 0
+        # When writes were acknowledged, by the clock of `now_us`.
+        self.acknowledged_us = []
+        self.folder = tempfile.mkdtemp(prefix="history-")
+        self.file = open(os.path.join(self.folder, "history.jsonl"), "w")
+        self.workers = [Worker(self, number, ensemble.client(timeout=timeout_s)) for number in range(clients)]
+
+    def __enter__(self):
+        for worker in self.workers:
+            worker.thread.start()
+        self.goes_on()
+        return self
+
+    def __exit__(self, kind, error, _):
+        self.is_stopping = True
+        if error is None:
+            self.finish()
+            shutil.rmtree(self.folder)
+
+    def record(self, record):
+        with self.lock:
+            self.operations += 1
+            if record["outcome"] == "ok" and record["op"] in ("create", "set", "delete"):
+                self.acknowledged_us.append(record["answered_us"])
+            self.file.write(json.dumps(record) + "\n")
+
+    def goes_on(self, writes=40, patience_s=20):
+        """Waits until this many more writes were acknowledged; returns the longest time between two
+        of them, or up to the first one, in seconds."""
+        began_us = now_us()
+        deadline = time.monotonic() + patience_s
+        while True:
+            assert not self.problems, self.problems
+            with self.lock:
+                done = [each for each in self.acknowledged_us[-4 * writes :] if each >= began_us]
+            if len(done) >= writes:
+                times = [began_us, *sorted(done)[:writes]]
+                return max(later - earlier for earlier, later in zip(times, times[1:])) / 1e6
+            assert time.monotonic() < deadline, f"{len(done)} of {writes} writes within {patience_s} s"
+            time.sleep(0.005)
+
+    def keeps_sessions(self):
+        """No client has lost its session."""
+        lost = [worker.number for worker in self.workers if worker.is_session_lost]
+        assert not lost, f"clients {lost} lost their sessions"
+        for worker in self.workers:
+            assert worker.client._session_id == worker.session
+            stat = insist(lambda: worker.client.exists(f"/ephemeral{worker.number}"))
+            assert stat and stat.ephemeralOwner == worker.session, f"client {worker.number}'s ephemeral: {stat}"
+
+    def finish(self):
+        for worker in self.workers:
+            worker.thread.join(30)
+            assert not worker.thread.is_alive(), f"client {worker.number} hangs"
+        assert not self.problems, self.problems
+        for number, member in enumerate(self.ensemble.running(), len(self.workers)):
+            self.last_word(number, member)
+        for worker in self.workers:
+            worker.client.stop()
+            worker.client.close()
+        self.file.close()
+        command = [os.environ["ZKORE"], "check-history", self.file.name]
+        checked = subprocess.run(command, capture_output=True, text=True)
+        said = (checked.stdout + checked.stderr).strip()
+        assert checked.returncode == 0, f"{said}\n(the history is {self.file.name})"
+        assert len(self.acknowledged_us) > 200, f"only {len(self.acknowledged_us)} writes were acknowledged"
+        print(f"history: {said}")
+        self.ensemble.same_trees()
+
+    def last_word(self, number, member):
+        """What a member shows at the end, after a sync."""
+        client = self.ensemble.client(member)
+        reader = Worker(self, number, client)
+        for path in PATHS:
+            outcome = insist(lambda: reader.synced_read(path))
+            assert outcome in ("ok", "NONODE"), f"member {member.number}: {path}: {outcome}"
+        client.stop()
+        client.close()
