@@ -174,6 +174,121 @@ fn every_operation_is_measured_and_nothing_is_left() {
     }
 }
 
+fn json_of(file: &Path) -> Value {
+    let text = fs::read_to_string(file).expect("the report was written");
+    serde_json::from_str(&text).expect("valid JSON")
+}
+
+#[test]
+fn an_open_loop_keeps_its_times_and_sees_a_stall() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::start(folder.path());
+    let Some(process) = &server.process else {
+        // A server that is not ours is not to be stopped.
+        return;
+    };
+    let pid = process.id().to_string();
+    let signal = |name: &str| {
+        let sent = Command::new("kill").args([name, &pid]).status();
+        assert!(sent.expect("kill is there").success());
+    };
+    let (json, html) = (folder.path().join("r.json"), folder.path().join("r.html"));
+    let words = [
+        "--base=/bench-open",
+        "--rate=500",
+        "--connections=5",
+        "--keys=100",
+        "--mix=get",
+        "--popularity=zipf",
+        "--value-size=0..300",
+        "--depth=1..5",
+        "--warmup=200ms",
+        "--duration=3s",
+        "--no-ceiling",
+    ];
+    let [json_word, html_word] = [("json", &json), ("html", &html)]
+        .map(|(option, file)| format!("--{option}={}", file.display()));
+    let stall = Duration::from_millis(500);
+    let (code, text) = thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(1_700));
+            signal("-STOP");
+            thread::sleep(stall);
+            signal("-CONT");
+        });
+        bench(&server, &[&words[..], &[&json_word, &html_word]].concat())
+    });
+    assert_eq!(code, Some(0), "{text}");
+    let json = json_of(&json);
+    // Every request that was due counts, and those of the stall with the time that they waited.
+    assert_eq!(number(&json, "/total/count"), 1_500.0, "{text}");
+    assert_eq!(number(&json, "/total/errors"), 0.0, "{text}");
+    let stall_us = stall.as_micros() as f64;
+    assert!(
+        number(&json, "/total/latency_us/max") > 0.8 * stall_us,
+        "{text}"
+    );
+    // A sixth of all were due in the stall; half of these waited for half of it or longer.
+    assert!(
+        number(&json, "/total/latency_us/p99") > 0.4 * stall_us,
+        "{text}"
+    );
+    assert!(number(&json, "/open_loop/lag_us/max") > 0.0, "{text}");
+    let slots = json["timeline"].as_array().expect("a time line");
+    assert!((3..=4).contains(&slots.len()), "{slots:?}");
+    let html = fs::read_to_string(html).expect("the report was written");
+    assert!(html.contains("<svg") && html.contains("polyline") && html.ends_with("</html>\n"));
+    for word in ["<script", "src=", "href="] {
+        assert!(!html.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn two_targets_are_compared_in_turns() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::start(folder.path());
+    let (json, html) = (folder.path().join("c.json"), folder.path().join("c.html"));
+    let address = &server.address;
+    let own = std::process::id();
+    let words = [
+        "compare".to_owned(),
+        format!("--target=one={address}@{own}"),
+        format!("--target=two={address},{address}@{own}"),
+        "--rounds=2".to_owned(),
+        format!("--json={}", json.display()),
+        format!("--html={}", html.display()),
+        "--".to_owned(),
+    ];
+    let load = [
+        "--duration=300ms",
+        "--warmup=50ms",
+        "--keys=50",
+        "--base=/bench-compare",
+    ];
+    let words: Vec<&str> = words.iter().map(String::as_str).chain(load).collect();
+    let output = Command::new(env!("CARGO_BIN_EXE_zkore"))
+        .arg("bench")
+        .args(words)
+        .output()
+        .expect("the program is there");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(
+        text.contains("one/two") && text.contains("server_cpu_us_per_op"),
+        "{text}"
+    );
+    let json = json_of(&json);
+    let figures = json["figures"].as_array().expect("figures");
+    let ops = figures
+        .iter()
+        .find(|row| row["name"] == "ops_s")
+        .expect("measured");
+    assert_eq!(ops["ratio"]["rounds"].as_array().map(Vec::len), Some(2));
+    assert_eq!(json["reports"]["one"].as_array().map(Vec::len), Some(2));
+    let html = fs::read_to_string(html).expect("the report was written");
+    assert!(html.contains("<circle") && html.contains("one / two"));
+}
+
 #[test]
 fn wrong_usage_and_absent_servers_are_told() {
     let absent = Server {

@@ -7,15 +7,31 @@ use clap::Parser;
 
 use crate::types::path;
 
+use super::keys::Popularity;
+use super::pace::Schedule;
+use super::preset;
+use super::spread::Spread;
 use super::workload::Mix;
+
+/// The largest value, in bytes.
+const VALUE_BYTES_MAX: u32 = 16_777_216;
+
+/// The deepest path.
+const DEPTH_MAX: u32 = 100;
 
 /// Put load on a ZooKeeper-compatible server and measure it.
 ///
-/// A closed loop: each connection is a session that keeps --pipeline requests outstanding. The
-/// tool prepares znodes below --base, warms up, measures, verifies every reply, and cleans up.
+/// A closed loop: each connection is a session that keeps --pipeline requests outstanding. With
+/// --rate an open loop: requests are sent at fixed times, and latency counts from these times,
+/// whether the server is ready or not. The tool prepares znodes below --base, warms up, measures,
+/// verifies every reply, and cleans up.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "zkore bench", version, args_override_self = true)]
+#[command(name = "zkore bench", version, args_override_self = true, after_help = preset::help())]
 pub struct Options {
+    /// A load that mimics real users; other words outweigh its own.
+    #[arg(long, value_name = "NAME")]
+    pub preset: Option<String>,
+
     /// Servers; connections are spread over them in turn.
     #[arg(
         long,
@@ -29,19 +45,38 @@ pub struct Options {
     #[arg(long, short = 'c', default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub connections: u32,
 
-    /// Requests outstanding on each connection.
-    #[arg(long, short = 'p', default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub pipeline: u32,
+    /// Requests outstanding on each connection; in an open loop at most so many [default: 1, in
+    /// an open loop 1000].
+    #[arg(long, short = 'p', value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub pipeline: Option<u32>,
 
-    /// Operations and their weights, of get, set, create, delete, exists, getChildren, multi and
-    /// sync. A delete removes a znode that its connection created, and creates one if there is
-    /// none.
+    /// Open loop: requests a second, over all connections.
+    #[arg(long, short = 'r', value_name = "PER-SECOND", value_parser = parse_rate)]
+    pub rate: Option<f64>,
+
+    /// In an open loop all connections send at the same moment, instead of one after the other.
+    #[arg(long, requires = "rate")]
+    pub in_step: bool,
+
+    /// Operations and their weights, of get, set, create, createEphemeral, delete, exists,
+    /// getChildren, multi, sync, ping, reconnect and renew. A delete removes a znode that its
+    /// connection created, and creates one if there is none. A reconnect cuts the connection and
+    /// takes the session up again; a renew closes the session and opens another.
     #[arg(long, default_value = "get=9,set=1", value_name = "OP=WEIGHT,…")]
     pub mix: Mix,
 
-    /// Bytes of data in each znode.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=16_777_216))]
-    pub value_size: u32,
+    /// Bytes of data in each znode: 100, uniformly 64..4096, or by weight 100=9,1024=1. A
+    /// znode's size stays the same.
+    #[arg(long, default_value = "100", value_name = "BYTES", value_parser = parse_value_size)]
+    pub value_size: Spread,
+
+    /// Levels of the znodes' paths below their directory, in the same notation.
+    #[arg(long, default_value = "1", value_name = "LEVELS", value_parser = parse_depth)]
+    pub depth: Spread,
+
+    /// How popular the prepared znodes are: uniform, zipf, or zipf:EXPONENT.
+    #[arg(long, default_value = "uniform", value_name = "LAW")]
+    pub popularity: Popularity,
 
     /// Znodes that are prepared and then read and written.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
@@ -77,9 +112,10 @@ pub struct Options {
     #[arg(long)]
     pub keep: bool,
 
-    /// Process of the server on this machine; reports its processor time and memory.
-    #[arg(long, value_name = "PID")]
-    pub server_pid: Option<u32>,
+    /// Processes of the server or servers on this machine; reports their processor time and
+    /// memory.
+    #[arg(long, value_name = "PID,…", value_delimiter = ',')]
+    pub server_pid: Vec<u32>,
 
     /// Session timeout to ask for.
     #[arg(long, default_value = "30s", value_parser = parse_duration)]
@@ -93,7 +129,15 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
-    /// Print no table and no progress.
+    /// Write the report with charts to this file, which needs nothing else to be read.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+
+    /// Do not measure first what this tool could do at most, against a responder of its own.
+    #[arg(long)]
+    pub no_ceiling: bool,
+
+    /// Print no table and no progress, and measure no ceiling.
     #[arg(long, short = 'q')]
     pub quiet: bool,
 }
@@ -102,6 +146,26 @@ impl Options {
     /// Threads that have at least one connection each.
     pub fn threads_used(&self) -> u32 {
         self.threads.min(self.connections)
+    }
+
+    /// Requests outstanding on each connection, in an open loop at most.
+    pub fn depth(&self) -> u32 {
+        let open = self.rate.is_some();
+        self.pipeline.unwrap_or(if open { 1_000 } else { 1 })
+    }
+
+    /// Whether to measure what this tool can do at most.
+    pub fn wants_ceiling(&self) -> bool {
+        !self.quiet && !self.no_ceiling
+    }
+
+    /// When requests are sent in an open loop.
+    pub fn schedule(&self) -> Option<Schedule> {
+        self.rate.map(|rate| Schedule {
+            rate,
+            connections: self.connections,
+            in_step: self.in_step,
+        })
     }
 }
 
@@ -124,6 +188,21 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         .ok()
         .filter(|duration| duration.as_secs() <= 7 * 24 * 3_600)
         .ok_or_else(|| "longer than a week".to_owned())
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if (1e-3..=1e8).contains(&rate) => Ok(rate),
+        _ => Err("a number from 0.001 to 100000000 is expected".to_owned()),
+    }
+}
+
+fn parse_value_size(text: &str) -> Result<Spread, String> {
+    text.parse::<Spread>()?.within(0, VALUE_BYTES_MAX)
+}
+
+fn parse_depth(text: &str) -> Result<Spread, String> {
+    text.parse::<Spread>()?.within(1, DEPTH_MAX)
 }
 
 fn parse_base(text: &str) -> Result<String, String> {
@@ -162,7 +241,8 @@ mod tests {
     fn defaults_and_refusals() {
         let parse = |words: &[&str]| Options::try_parse_from([&["bench"], words].concat());
         let options = parse(&[]).expect("every option has a default");
-        assert_eq!((options.connections, options.pipeline), (16, 1));
+        assert_eq!((options.connections, options.depth()), (16, 1));
+        assert_eq!(parse(&["--rate", "9"]).expect("valid").depth(), 1_000);
         assert_eq!(options.server, ["127.0.0.1:2181"]);
         let two = parse(&["--server", "a:1,b:2", "-t", "64"]).expect("valid");
         assert_eq!(two.server, ["a:1", "b:2"]);
@@ -175,6 +255,11 @@ mod tests {
             ["--base", "/"],
             ["--base", "/zookeeper/quota"],
             ["--mix", "put=1"],
+            ["--rate", "0"],
+            ["--rate", "NaN"],
+            ["--depth", "0..3"],
+            ["--value-size", "9..16777217"],
+            ["--server-pid", "1,x"],
         ] {
             assert!(parse(&bad).is_err(), "{bad:?}");
         }

@@ -7,15 +7,18 @@
 
 use std::collections::VecDeque;
 
-use crate::jute::proto::ReplyHeader;
+use crate::jute::proto::{ReplyHeader, WatcherEvent};
 use crate::jute::{Decoder, Record, op};
 use crate::types::ErrorCode;
 
+use super::actor::Actor;
 use super::error::ProtocolError;
 use super::frame::Frames;
+use super::operation::Operation;
+use super::pace::Pace;
 use super::recorder::Recorder;
 use super::request::{Granted, Requests, Verdict, append_bare, append_connect, read_connect};
-use super::workload::{Generator, Mix, Operation, Step};
+use super::workload::Step;
 
 /// The part of the session's timeout after which a silent connection pings.
 const PING_FRACTION: u64 = 3;
@@ -23,13 +26,7 @@ const PING_FRACTION: u64 = 3;
 /// What all connections of a run have in common.
 #[derive(Debug)]
 pub struct Plan {
-    /// The operations and their weights.
-    pub mix: Mix,
-    /// The znodes.
-    pub requests: Requests,
-    /// How many prepared keys there are.
-    pub keys: u32,
-    /// Requests outstanding on each connection, at least 1.
+    /// Requests outstanding on each connection, at least 1; in an open loop at most.
     pub depth: usize,
     /// The session timeout to ask for, in milliseconds.
     pub session_timeout_ms: u32,
@@ -50,45 +47,60 @@ pub enum State {
     Closing,
     /// The server confirmed the close.
     Closed,
+    /// The socket is to be cut and a new one connected ([`Connection::handle_cut`]).
+    Cut,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Pending {
     step: Step,
     xid: i32,
-    sent_ns: u64,
+    from_ns: u64,
 }
 
 /// One session of the load.
 #[derive(Debug)]
 pub struct Connection {
     state: State,
-    generator: Generator,
+    actor: Box<dyn Actor>,
+    /// The intended times of an open loop.
+    pace: Option<Pace>,
     frames: Frames,
     out: Vec<u8>,
     out_sent: usize,
     pending: VecDeque<Pending>,
+    /// A reconnect or renewal that waits for all replies, or is under way.
+    of_session: Option<(Operation, u64)>,
+    session: Option<Granted>,
+    last_zxid: i64,
     next_xid: i32,
-    own_prefix: String,
     ping_after_ns: u64,
     last_sent_ns: u64,
 }
 
 impl Connection {
-    /// A connection that will make the requests of `generator`.
-    pub fn new(generator: Generator, plan: &Plan) -> Connection {
+    /// A connection that does what `actor` says.
+    pub fn new(actor: Box<dyn Actor>) -> Connection {
         Connection {
             state: State::Unconnected,
-            generator,
+            actor,
+            pace: None,
             frames: Frames::default(),
             out: Vec::new(),
             out_sent: 0,
-            pending: VecDeque::with_capacity(plan.depth),
+            pending: VecDeque::new(),
+            of_session: None,
+            session: None,
+            last_zxid: 0,
             next_xid: 1,
-            own_prefix: String::new(),
             ping_after_ns: u64::MAX,
             last_sent_ns: 0,
         }
+    }
+
+    /// From now on requests are sent at given times.
+    pub fn set_pace(&mut self, pace: Pace) {
+        self.pace = Some(pace);
     }
 
     /// Where the connection stands.
@@ -111,46 +123,86 @@ impl Connection {
         }
     }
 
-    /// The socket is connected: asks for a session.
+    /// The socket is connected: asks for a session, or for the one that it had.
     pub fn handle_open(&mut self, plan: &Plan, now_ns: u64) {
         assert_eq!(self.state, State::Unconnected);
-        append_connect(plan.session_timeout_ms, &mut self.out);
+        let resumed = self
+            .session
+            .as_ref()
+            .map(|granted| (granted, self.last_zxid));
+        append_connect(plan.session_timeout_ms, resumed, &mut self.out);
         self.state = State::Handshake;
         self.last_sent_ns = now_ns;
+    }
+
+    /// The socket was cut, as [`State::Cut`] asks; what is connected next opens the session again.
+    pub fn handle_cut(&mut self) {
+        assert_eq!(self.state, State::Cut);
+        self.frames.clear();
+        self.state = State::Unconnected;
     }
 
     /// Bytes came, read at `now_ns`.
     pub fn handle_input(
         &mut self,
         bytes: &[u8],
-        plan: &Plan,
         recorder: &mut Recorder,
         now_ns: u64,
     ) -> Result<(), ProtocolError> {
         let mut frames = std::mem::take(&mut self.frames);
-        let fed = frames.feed(bytes, |frame| {
-            self.handle_frame(frame, plan, recorder, now_ns)
-        });
+        let fed = frames.feed(bytes, |frame| self.handle_frame(frame, recorder, now_ns));
         self.frames = frames;
         fed
     }
 
-    /// Sends as many requests as the pipeline takes, if the session is ready.
-    pub fn fill(&mut self, plan: &Plan, now_ns: u64) {
-        if self.state != State::Ready {
+    /// Sends as many requests as the pipeline takes, if the session is ready: in a closed loop
+    /// before `end_ns`, in an open loop those that were due by now and before `end_ns`.
+    pub fn fill(&mut self, plan: &Plan, recorder: &mut Recorder, now_ns: u64, end_ns: u64) {
+        while self.state == State::Ready
+            && self.pending.len() < plan.depth
+            && self.of_session.is_none()
+            && let Some(from_ns) = self.due_ns(now_ns, end_ns)
+        {
+            let xid = self.next_xid;
+            let Some(step) = self.actor.next(xid, now_ns, &mut self.out) else {
+                break;
+            };
+            if let Some(pace) = &mut self.pace {
+                pace.advance();
+                recorder.sent(from_ns, now_ns);
+            }
+            if step.operation.is_of_session() {
+                self.of_session = Some((step.operation, from_ns));
+                break;
+            }
+            let xid = match step.operation {
+                Operation::Ping => op::XID_PING,
+                _ => self.take_xid(),
+            };
+            self.pending.push_back(Pending { step, xid, from_ns });
+            self.last_sent_ns = now_ns;
+        }
+        self.leave_when_idle();
+    }
+
+    /// The time from which the next request counts, if it may be sent now.
+    fn due_ns(&self, now_ns: u64, end_ns: u64) -> Option<u64> {
+        let from_ns = self.pace.map_or(now_ns, |pace| pace.next_ns());
+        (from_ns <= now_ns && from_ns < end_ns).then_some(from_ns)
+    }
+
+    /// Starts the reconnect or renewal that waits, once nothing is outstanding.
+    fn leave_when_idle(&mut self) {
+        if self.state != State::Ready || !self.pending.is_empty() || !self.output().is_empty() {
             return;
         }
-        while self.pending.len() < plan.depth {
-            let step = self.generator.next(&plan.mix, plan.keys);
-            let xid = self.take_xid();
-            plan.requests
-                .append(step, &self.own_prefix, xid, &mut self.out);
-            self.pending.push_back(Pending {
-                step,
-                xid,
-                sent_ns: now_ns,
-            });
-            self.last_sent_ns = now_ns;
+        match self.of_session {
+            Some((Operation::Renew, _)) => {
+                append_bare(op::CLOSE_SESSION, self.next_xid, &mut self.out);
+                self.state = State::Closing;
+            }
+            Some(_) => self.state = State::Cut,
+            None => {}
         }
     }
 
@@ -163,74 +215,124 @@ impl Connection {
         }
     }
 
-    /// Asks for the session's end once every request is answered; call [`Connection::fill`] no
-    /// more. Does nothing while requests are outstanding or when it is done already.
-    pub fn close_when_idle(&mut self) {
+    /// Asks for the session's end once every request is answered and, in an open loop, all that
+    /// were due before `end_ns` are sent. Does nothing before that or when it is done already.
+    pub fn close_when_idle(&mut self, end_ns: u64) {
+        let has_backlog = self.pace.is_some_and(|pace| pace.next_ns() < end_ns);
         match self.state {
-            State::Ready if self.pending.is_empty() => {
+            State::Ready
+                if self.pending.is_empty() && self.of_session.is_none() && !has_backlog =>
+            {
                 append_bare(op::CLOSE_SESSION, self.next_xid, &mut self.out);
                 self.state = State::Closing;
             }
             // Nothing has been promised to a server that has not granted a session.
-            State::Unconnected => self.state = State::Closed,
+            State::Unconnected if self.of_session.is_none() && !has_backlog => {
+                self.state = State::Closed;
+            }
             _ => {}
         }
     }
 
-    /// The socket is gone or given up: reports what is outstanding as lost with `code`, and
-    /// starts over with the requests that come next.
+    /// The socket is gone: reports what is outstanding as lost with `code`, and starts over with
+    /// the requests that come next, in a new session.
     pub fn reset(&mut self, recorder: &mut Recorder, code: ErrorCode, now_ns: u64) {
         for pending in self.pending.drain(..) {
-            recorder.lost(pending.step.operation, code, now_ns);
+            recorder.lost(pending.step.operation, code, pending.from_ns, now_ns);
+        }
+        if let Some((operation, from_ns)) = self.of_session.take() {
+            recorder.lost(operation, code, from_ns, now_ns);
         }
         self.frames.clear();
         self.out.clear();
         self.out_sent = 0;
-        self.generator.forget_created();
+        self.session = None;
         self.state = State::Unconnected;
+    }
+
+    /// The run is over: reports what is outstanding, and what was due before `end_ns` and never
+    /// sent, as timed out.
+    pub fn give_up(&mut self, recorder: &mut Recorder, now_ns: u64, end_ns: u64) {
+        self.reset(recorder, ErrorCode::OperationTimeout, now_ns);
+        let mut unheard = Vec::new();
+        while let Some(from_ns) = self.pace.map(|pace| pace.next_ns())
+            && from_ns < end_ns
+            && let Some(step) = self.actor.next(self.next_xid, now_ns, &mut unheard)
+        {
+            let code = ErrorCode::OperationTimeout;
+            recorder.sent(from_ns, now_ns);
+            recorder.lost(step.operation, code, from_ns, now_ns);
+            unheard.clear();
+            self.pace.iter_mut().for_each(Pace::advance);
+        }
+        self.pace = None;
     }
 
     fn handle_frame(
         &mut self,
         frame: &[u8],
-        plan: &Plan,
         recorder: &mut Recorder,
         now_ns: u64,
     ) -> Result<(), ProtocolError> {
         if self.state == State::Handshake {
-            self.handle_granted(read_connect(frame)?, plan);
+            self.handle_granted(read_connect(frame)?, recorder, now_ns);
             return Ok(());
         }
         let mut from = Decoder::new(frame);
         let header = ReplyHeader::decode(&mut from)?;
-        if matches!(header.xid, op::XID_PING | op::XID_NOTIFICATION) {
+        self.last_zxid = self.last_zxid.max(header.zxid);
+        if header.xid == op::XID_NOTIFICATION {
+            let event = WatcherEvent::decode(&mut from)?;
+            self.actor.notified(event.path, recorder, now_ns);
+            return Ok(());
+        }
+        let is_due = self
+            .pending
+            .front()
+            .is_some_and(|due| due.xid == op::XID_PING);
+        if header.xid == op::XID_PING && !is_due {
             return Ok(());
         }
         match self.state {
             State::Directory if header.err == 0 => {
                 self.state = State::Ready;
+                self.finish_of_session(recorder, now_ns);
                 Ok(())
             }
             State::Directory => Err(ProtocolError::DirectoryRefused(header.err)),
+            State::Closing if self.of_session.is_some() => {
+                self.session = None;
+                self.state = State::Cut;
+                Ok(())
+            }
             State::Closing => {
                 self.state = State::Closed;
                 Ok(())
             }
-            _ => self.handle_reply(&header, from.rest(), plan, recorder, now_ns),
+            _ => self.handle_reply(&header, from.rest(), recorder, now_ns),
         }
     }
 
-    fn handle_granted(&mut self, granted: Granted, plan: &Plan) {
+    fn handle_granted(&mut self, granted: Granted, recorder: &mut Recorder, now_ns: u64) {
         self.ping_after_ns = u64::from(granted.timeout_ms) * 1_000_000 / PING_FRACTION;
-        if plan.mix.contains(Operation::Create) || plan.mix.contains(Operation::Delete) {
-            let directory = plan.requests.own_directory(granted.session_id);
+        let is_known = self
+            .session
+            .is_some_and(|known| known.session_id == granted.session_id);
+        self.session = Some(granted);
+        self.state = State::Ready;
+        if !is_known && let Some(directory) = self.actor.begin(granted.session_id) {
             let xid = self.take_xid();
-            plan.requests
-                .append_create(&directory, &[], xid, &mut self.out);
-            self.own_prefix = directory + "/n";
+            Requests::append_directory(&directory, xid, &mut self.out);
             self.state = State::Directory;
-        } else {
-            self.state = State::Ready;
+            return;
+        }
+        self.finish_of_session(recorder, now_ns);
+    }
+
+    /// The session is there again, as a reconnect or a renewal wanted.
+    fn finish_of_session(&mut self, recorder: &mut Recorder, now_ns: u64) {
+        if let Some((operation, from_ns)) = self.of_session.take() {
+            recorder.answered(operation, Verdict::Right, from_ns, now_ns);
         }
     }
 
@@ -238,7 +340,6 @@ impl Connection {
         &mut self,
         header: &ReplyHeader,
         body: &[u8],
-        plan: &Plan,
         recorder: &mut Recorder,
         now_ns: u64,
     ) -> Result<(), ProtocolError> {
@@ -253,11 +354,12 @@ impl Connection {
         };
         self.pending.pop_front();
         let step = pending.step;
-        let verdict = match header.err {
-            0 => plan.requests.judge(step, &self.own_prefix, body),
-            code => Verdict::Refused(code),
+        let reply = match header.err {
+            0 => Ok(body),
+            code => Err(code),
         };
-        recorder.answered(step.operation, verdict, pending.sent_ns, now_ns);
+        let verdict = self.actor.judge(step, reply, recorder, now_ns);
+        recorder.answered(step.operation, verdict, pending.from_ns, now_ns);
         Ok(())
     }
 
@@ -270,138 +372,4 @@ impl Connection {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::recorder::Window;
-    use super::super::request::{Sizes, framed};
-    use super::super::testing::Responder;
-    use super::*;
-
-    const SECOND_NS: u64 = 1_000_000_000;
-
-    fn plan(mix: &str) -> Plan {
-        let sizes = Sizes {
-            value: 100,
-            keys: 10,
-            children: 4,
-            multi: 2,
-        };
-        Plan {
-            mix: mix.parse().expect("a valid mix"),
-            requests: Requests::new("/bench", sizes),
-            keys: sizes.keys,
-            depth: 4,
-            session_timeout_ms: 30_000,
-        }
-    }
-
-    fn recorder() -> Recorder {
-        Recorder::new(Window {
-            start_ns: 0,
-            end_ns: u64::MAX,
-        })
-    }
-
-    /// Passes bytes between the connection and a responder, as a driver would.
-    fn exchange(connection: &mut Connection, server: &mut Responder, plan: &Plan, now_ns: u64) {
-        let mut answers = Vec::new();
-        server.respond(connection.output(), &mut answers);
-        let sent = connection.output().len();
-        connection.consume_output(sent);
-        connection
-            .handle_input(&answers, plan, &mut recorder(), now_ns)
-            .expect("a valid answer");
-    }
-
-    #[test]
-    fn a_session_lives_and_ends() {
-        let plan = plan("create");
-        let mut server = Responder::default();
-        let mut connection = Connection::new(Generator::new(1, 0), &plan);
-        connection.handle_open(&plan, 0);
-        exchange(&mut connection, &mut server, &plan, 1);
-        assert_eq!(connection.state(), State::Directory);
-        exchange(&mut connection, &mut server, &plan, 2);
-        assert_eq!(connection.state(), State::Ready);
-
-        connection.handle_tick(9 * SECOND_NS);
-        assert!(connection.output().is_empty());
-        connection.handle_tick(10 * SECOND_NS + 2);
-        assert!(!connection.output().is_empty());
-        exchange(&mut connection, &mut server, &plan, 11 * SECOND_NS);
-
-        connection.fill(&plan, 12 * SECOND_NS);
-        assert_eq!(connection.pending.len(), 4);
-        connection.close_when_idle();
-        assert_eq!(connection.state(), State::Ready);
-        exchange(&mut connection, &mut server, &plan, 13 * SECOND_NS);
-        connection.close_when_idle();
-        assert_eq!(connection.state(), State::Closing);
-        exchange(&mut connection, &mut server, &plan, 14 * SECOND_NS);
-        assert_eq!(connection.state(), State::Closed);
-    }
-
-    #[test]
-    fn every_operation_is_answered_and_timed() {
-        let mix = "get,set,create,delete,exists,getChildren,multi,sync";
-        let plan = plan(mix);
-        let mut server = Responder::prepared(&plan.requests, 10, 4);
-        let mut recorder = recorder();
-        let mut connection = Connection::new(Generator::new(3, 0), &plan);
-        connection.handle_open(&plan, 0);
-        exchange(&mut connection, &mut server, &plan, 1);
-        exchange(&mut connection, &mut server, &plan, 2);
-        for round in 0..1_000 {
-            connection.fill(&plan, round * 100);
-            let mut answers = Vec::new();
-            server.respond(connection.output(), &mut answers);
-            let sent = connection.output().len();
-            connection.consume_output(sent);
-            connection
-                .handle_input(&answers, &plan, &mut recorder, round * 100 + 50)
-                .expect("valid answers");
-        }
-        let mut count = 0;
-        for operation in Operation::ALL {
-            let tally = recorder.tally(operation);
-            assert!(tally.latency_ns.len() > 100, "{}", operation.name());
-            assert_eq!((tally.latency_ns.min(), tally.latency_ns.max()), (50, 50));
-            assert_eq!(
-                (tally.errors.len(), tally.wrong),
-                (0, 0),
-                "{}",
-                operation.name()
-            );
-            count += tally.latency_ns.len();
-        }
-        assert_eq!(count, 4_000);
-    }
-
-    #[test]
-    fn replies_out_of_order_end_it() {
-        let plan = plan("get");
-        let mut server = Responder::default();
-        let mut connection = Connection::new(Generator::new(1, 0), &plan);
-        connection.handle_open(&plan, 0);
-        exchange(&mut connection, &mut server, &plan, 1);
-        assert_eq!(connection.state(), State::Ready);
-        connection.fill(&plan, 2);
-        let mut reply = Vec::new();
-        let header = ReplyHeader {
-            xid: 2,
-            ..ReplyHeader::default()
-        };
-        framed(&mut reply, |out| header.encode(out));
-        let mut recorder = recorder();
-        assert_eq!(
-            connection.handle_input(&reply, &plan, &mut recorder, 3),
-            Err(ProtocolError::OutOfOrder {
-                expected: Some(1),
-                got: 2
-            })
-        );
-        connection.reset(&mut recorder, ErrorCode::ConnectionLoss, 4);
-        let errors = &recorder.tally(Operation::Get).errors;
-        assert_eq!(errors.get(&ErrorCode::ConnectionLoss.code()), Some(&4));
-        assert_eq!(connection.state(), State::Unconnected);
-    }
-}
+mod tests;

@@ -17,16 +17,22 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::types::ErrorCode;
 
+use super::actor::Actor;
 use super::connection::{Connection, Plan, State};
 use super::error::{BenchError, ProtocolError};
+use super::pace::{Pace, Rounds, Schedule};
 use super::recorder::{Recorder, Window};
-use super::workload::Generator;
+use super::socket;
+use super::timer::Timer;
 
 /// Bytes read at once; replies to a deep pipeline fit.
 const READ_BYTES: usize = 256 << 10;
 
 /// Events taken from epoll at once.
 const EVENTS_MAX: usize = 1_024;
+
+/// The token of the open loop's timer.
+const TIMER: Token = Token(usize::MAX);
 
 /// How often connections are looked at for pings and reconnects.
 const TICK_NS: u64 = 100_000_000;
@@ -56,6 +62,10 @@ pub struct Shared {
     pub warmup_ns: u64,
     /// How long it is measured, in nanoseconds.
     pub measured_ns: u64,
+    /// When requests are sent in an open loop.
+    pub schedule: Option<Schedule>,
+    /// Answers so far, for whoever watches the run.
+    pub answers: AtomicU64,
 }
 
 /// A start that is not known yet.
@@ -91,6 +101,8 @@ enum Phase {
 
 #[derive(Debug)]
 struct Link {
+    /// Its place among all connections of the run.
+    number: u32,
     connection: Connection,
     stream: Option<TcpStream>,
     server: usize,
@@ -107,28 +119,31 @@ pub struct Driver {
     poll: Poll,
     buffer: Vec<u8>,
     recorder: Recorder,
+    /// Answers that `shared` knows of.
+    answers_told: u64,
     phase: Phase,
+    /// Which connection is due when, in an open loop.
+    rounds: Option<(Rounds, Timer)>,
+    /// How many of `links` are ready, while sessions are being opened.
+    ready: usize,
     /// The next of `links` that has no socket yet, while sessions are being opened.
     next_to_open: usize,
     next_tick_ns: u64,
 }
 
 impl Driver {
-    /// A driver of the connections with `numbers` among all connections of the run.
+    /// A driver of some of the run's connections: their numbers and what they do.
     pub fn new(
         plan: Arc<Plan>,
         shared: Arc<Shared>,
         servers: Vec<SocketAddr>,
-        seed: u64,
-        numbers: impl Iterator<Item = u32>,
+        actors: impl Iterator<Item = (u32, Box<dyn Actor>)>,
     ) -> Result<Driver, BenchError> {
-        let poll = Poll::new().map_err(|source| BenchError::System {
-            what: "epoll",
-            source,
-        })?;
-        let links = numbers
-            .map(|number| Link {
-                connection: Connection::new(Generator::new(seed, u64::from(number)), &plan),
+        let poll = Poll::new().map_err(epoll_failed)?;
+        let links = actors
+            .map(|(number, actor)| Link {
+                number,
+                connection: Connection::new(actor),
                 stream: None,
                 server: number as usize % servers.len(),
                 retry_at_ns: 0,
@@ -138,6 +153,7 @@ impl Driver {
             start_ns: NOT_YET,
             end_ns: NOT_YET,
         };
+        let recorder = Recorder::new(not_yet, shared.schedule.is_some());
         Ok(Driver {
             plan,
             shared,
@@ -145,8 +161,11 @@ impl Driver {
             links,
             poll,
             buffer: vec![0; READ_BYTES],
-            recorder: Recorder::new(not_yet),
+            recorder,
+            answers_told: 0,
             phase: Phase::Opening,
+            rounds: None,
+            ready: 0,
             next_to_open: 0,
             next_tick_ns: 0,
         })
@@ -167,17 +186,15 @@ impl Driver {
             match self.poll.poll(&mut events, Some(self.patience())) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(source) => {
-                    let what = "epoll";
-                    return Err(BenchError::System { what, source });
-                }
+                Err(source) => return Err(epoll_failed(source)),
             }
-            for event in &events {
+            for event in events.iter().filter(|event| event.token() != TIMER) {
                 let index = event.token().0;
                 if let Err(error) = self.serve(index, event) {
                     self.handle_break(index, error)?;
                 }
             }
+            self.tell_answers();
         }
     }
 
@@ -192,30 +209,31 @@ impl Driver {
         }
     }
 
+    fn tell_answers(&mut self) {
+        let more = self.recorder.answers - self.answers_told;
+        self.answers_told += more;
+        self.shared.answers.fetch_add(more, Ordering::Relaxed);
+    }
+
     /// Moves through the phases and does what is due by time.
     fn advance(&mut self, ready: &Sender<()>) -> Result<(), BenchError> {
         let now_ns = self.shared.now_ns();
         match self.phase {
             Phase::Opening => {
                 self.open_more()?;
-                if self.links.iter().all(Link::is_ready) {
+                if self.ready == self.links.len() {
                     self.phase = Phase::Waiting;
                     // Nobody waits any more when the run has failed; `abort` is set then.
                     let _ = ready.send(());
                 }
             }
-            Phase::Waiting => {
-                if let Some(window) = self.shared.window() {
-                    self.recorder.set_window(window);
-                    self.phase = Phase::Running;
-                    self.fill_all(now_ns)?;
-                }
-            }
+            Phase::Waiting => self.start_when_told(now_ns)?,
             Phase::Running if now_ns >= self.recorder.window().end_ns => {
                 self.phase = Phase::Draining;
             }
             Phase::Running | Phase::Draining => {}
         }
+        self.send_due(now_ns)?;
         if self.phase == Phase::Draining {
             self.close_idle(now_ns)?;
         }
@@ -226,16 +244,25 @@ impl Driver {
         Ok(())
     }
 
+    /// Begins with the load when its start is known and, in a closed loop, has come.
+    fn start_when_told(&mut self, now_ns: u64) -> Result<(), BenchError> {
+        let Some(window) = self.shared.window() else {
+            return Ok(());
+        };
+        self.recorder.set_window(window);
+        match self.shared.schedule {
+            Some(schedule) => self.set_paces(&schedule)?,
+            None if now_ns < window.start_ns - self.shared.warmup_ns => return Ok(()),
+            None => self.fill_all(now_ns)?,
+        }
+        self.phase = Phase::Running;
+        Ok(())
+    }
+
     fn open_more(&mut self) -> Result<(), BenchError> {
-        let ready = self.links[..self.next_to_open]
-            .iter()
-            .filter(|link| link.is_ready())
-            .count();
-        let mut opening = self.next_to_open - ready;
-        while self.next_to_open < self.links.len() && opening < OPENING_MAX {
+        while self.next_to_open < self.links.len() && self.next_to_open - self.ready < OPENING_MAX {
             let index = self.next_to_open;
             self.next_to_open += 1;
-            opening += 1;
             if let Err(error) = self.connect(index) {
                 self.handle_break(index, Break::Socket(error))?;
             }
@@ -245,34 +272,77 @@ impl Driver {
 
     fn fill_all(&mut self, now_ns: u64) -> Result<(), BenchError> {
         for index in 0..self.links.len() {
-            self.links[index].connection.fill(&self.plan, now_ns);
-            self.flush_or_break(index)?;
+            self.fill(index, now_ns)?;
         }
         Ok(())
     }
 
+    /// Starts the open loop.
+    fn set_paces(&mut self, schedule: &Schedule) -> Result<(), BenchError> {
+        let start_ns = self.shared.start_ns.load(Ordering::Acquire);
+        let mut paces = Vec::with_capacity(self.links.len());
+        for link in &mut self.links {
+            let pace = Pace::new(schedule, link.number, start_ns);
+            link.connection.set_pace(pace);
+            paces.push(pace);
+        }
+        let timer = Timer::new(self.poll.registry(), TIMER).map_err(timer_failed)?;
+        self.rounds = Some((Rounds::new(paces), timer));
+        Ok(())
+    }
+
+    /// Sends what an open loop has due, and sets its timer to what is due next.
+    fn send_due(&mut self, now_ns: u64) -> Result<(), BenchError> {
+        let end_ns = self.recorder.window().end_ns;
+        while let Some((rounds, _)) = &mut self.rounds
+            && rounds.next_ns() < end_ns
+            && let Some(index) = rounds.take_due(now_ns)
+        {
+            self.fill(index, now_ns)?;
+        }
+        if let Some((rounds, timer)) = &self.rounds
+            && rounds.next_ns() < end_ns
+        {
+            let after_ns = rounds.next_ns().saturating_sub(self.shared.now_ns());
+            timer.set(after_ns).map_err(timer_failed)?;
+        }
+        Ok(())
+    }
+
+    /// Lets a connection send what it may, and writes it.
+    fn fill(&mut self, index: usize, now_ns: u64) -> Result<(), BenchError> {
+        let end_ns = self.recorder.window().end_ns;
+        let connection = &mut self.links[index].connection;
+        connection.fill(&self.plan, &mut self.recorder, now_ns, end_ns);
+        match self.flush(index).and_then(|()| self.cut_if_asked(index)) {
+            Ok(()) => Ok(()),
+            Err(error) => self.handle_break(index, Break::Socket(error)),
+        }
+    }
+
     fn close_idle(&mut self, now_ns: u64) -> Result<(), BenchError> {
-        let overdue = now_ns >= self.recorder.window().end_ns + DRAIN_NS;
+        let end_ns = self.recorder.window().end_ns;
+        let overdue = now_ns >= end_ns + DRAIN_NS;
         for index in 0..self.links.len() {
-            let link = &mut self.links[index];
+            let connection = &mut self.links[index].connection;
             if overdue {
-                link.connection
-                    .reset(&mut self.recorder, ErrorCode::OperationTimeout, now_ns);
+                connection.give_up(&mut self.recorder, now_ns, end_ns);
             }
-            link.connection.close_when_idle();
+            connection.close_when_idle(end_ns);
             self.flush_or_break(index)?;
         }
         Ok(())
     }
 
     fn tick(&mut self, now_ns: u64) -> Result<(), BenchError> {
+        let may_retry = matches!(self.phase, Phase::Running | Phase::Draining);
         for index in 0..self.links.len() {
             let link = &mut self.links[index];
             link.connection.handle_tick(now_ns);
             let is_down = link.stream.is_none() && link.connection.state() == State::Unconnected;
-            let is_due = self.phase == Phase::Running && now_ns >= link.retry_at_ns;
             if is_down
-                && is_due
+                && may_retry
+                && now_ns >= link.retry_at_ns
                 && let Err(error) = self.connect(index)
             {
                 self.handle_break(index, Break::Socket(error))?;
@@ -290,7 +360,7 @@ impl Driver {
 
     fn connect(&mut self, index: usize) -> io::Result<()> {
         let link = &mut self.links[index];
-        let mut stream = TcpStream::connect(self.servers[link.server])?;
+        let mut stream = socket::connect(self.servers[link.server], link.number)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll
             .registry()
@@ -323,7 +393,21 @@ impl Driver {
             self.read(index, event.is_read_closed())?;
         }
         self.flush(index)?;
+        self.cut_if_asked(index)?;
         Ok(())
+    }
+
+    /// Cuts the socket of a connection that asks for it, without a farewell, and connects anew.
+    fn cut_if_asked(&mut self, index: usize) -> io::Result<()> {
+        let link = &mut self.links[index];
+        if link.connection.state() != State::Cut {
+            return Ok(());
+        }
+        if let Some(stream) = link.stream.take() {
+            socket::cut(stream)?;
+        }
+        link.connection.handle_cut();
+        self.connect(index)
     }
 
     /// Reads what is there; `to_the_end` where the server has closed its side.
@@ -340,12 +424,17 @@ impl Driver {
             let now_ns = self.shared.now_ns();
             let connection = &mut link.connection;
             let bytes = &self.buffer[..count];
-            connection.handle_input(bytes, &self.plan, &mut self.recorder, now_ns)?;
-            if self.phase == Phase::Running && now_ns < self.recorder.window().end_ns {
-                connection.fill(&self.plan, now_ns);
+            let was_ready = connection.state() == State::Ready;
+            connection.handle_input(bytes, &mut self.recorder, now_ns)?;
+            if matches!(self.phase, Phase::Running | Phase::Draining) {
+                let end_ns = self.recorder.window().end_ns;
+                connection.fill(&self.plan, &mut self.recorder, now_ns, end_ns);
             }
-            if connection.state() == State::Closed {
-                link.stream = None;
+            match connection.state() {
+                State::Ready => self.ready += usize::from(!was_ready),
+                State::Closed => link.stream = None,
+                State::Cut => return Ok(()),
+                _ => {}
             }
             // A read that does not fill the buffer has emptied the socket: what comes later
             // raises a new event. An end that came before this event does not.
@@ -406,10 +495,14 @@ impl Driver {
     }
 }
 
-impl Link {
-    fn is_ready(&self) -> bool {
-        self.connection.state() == State::Ready
-    }
+fn epoll_failed(source: io::Error) -> BenchError {
+    let what = "epoll";
+    BenchError::System { what, source }
+}
+
+fn timer_failed(source: io::Error) -> BenchError {
+    let what = "timer";
+    BenchError::System { what, source }
 }
 
 /// Why a connection broke.

@@ -59,9 +59,9 @@ pub enum BenchError {
         /// What the kernel says.
         source: io::Error,
     },
-    /// The JSON document cannot be written.
+    /// A report cannot be written.
     #[error("{}: {source}", path.display())]
-    Json {
+    File {
         /// As given.
         path: PathBuf,
         /// What the kernel says.

@@ -1,4 +1,7 @@
 //! What happened within the measured window.
+//!
+//! A closed loop counts what completes within the window. An open loop counts what was intended
+//! to be sent within it, whenever it completes: what a stall at the end holds up belongs to it.
 
 use std::collections::BTreeMap;
 
@@ -6,11 +9,15 @@ use hdrhistogram::Histogram;
 
 use crate::types::ErrorCode;
 
+use super::operation::Operation;
 use super::request::Verdict;
-use super::workload::Operation;
+use super::timeline::Timeline;
 
 /// Latencies above this count as this: an hour, in nanoseconds.
 const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
+
+/// A request that is sent this long after its intended time was late.
+pub const LATE_NS: u64 = 1_000_000;
 
 /// Relative error of recorded latencies: two digits after the leading one.
 const SIGNIFICANT_DIGITS: u8 = 3;
@@ -24,6 +31,13 @@ pub struct Window {
     pub end_ns: u64,
 }
 
+impl Window {
+    /// Whether `at_ns` lies within it.
+    pub fn contains(self, at_ns: u64) -> bool {
+        (self.start_ns..self.end_ns).contains(&at_ns)
+    }
+}
+
 /// Counts of one operation within the window.
 #[derive(Clone, Debug)]
 pub struct Tally {
@@ -35,6 +49,12 @@ pub struct Tally {
     pub wrong: u64,
 }
 
+impl Default for Tally {
+    fn default() -> Tally {
+        Tally::new()
+    }
+}
+
 impl Tally {
     fn new() -> Tally {
         Tally {
@@ -44,13 +64,34 @@ impl Tally {
             wrong: 0,
         }
     }
+
+    /// Adds another's counts.
+    pub fn merge(&mut self, other: &Tally) {
+        self.latency_ns
+            .add(&other.latency_ns)
+            .expect("all histograms have the same bounds");
+        for (&code, count) in &other.errors {
+            *self.errors.entry(code).or_default() += count;
+        }
+        self.wrong += other.wrong;
+    }
 }
 
 /// Collects what the connections of a thread report.
 #[derive(Debug)]
 pub struct Recorder {
     window: Window,
-    tallies: [Tally; Operation::ALL.len()],
+    /// Requests have intended times, and these decide what counts.
+    is_open: bool,
+    tallies: [Option<Box<Tally>>; Operation::ALL.len()],
+    timeline: Timeline,
+    /// How long after their intended times requests were sent, in nanoseconds; empty in a closed
+    /// loop.
+    pub lag_ns: Histogram<u64>,
+    /// When the last request that counts was answered.
+    pub last_answer_ns: u64,
+    /// Answers of any kind so far, whether they count or not.
+    pub answers: u64,
     /// Connections that broke and were opened again, at any time.
     pub reconnects: u64,
     /// Why the last of them broke.
@@ -58,11 +99,16 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// A recorder of what completes within `window`.
-    pub fn new(window: Window) -> Recorder {
+    /// A recorder of what completes within `window`, or in an open loop is intended there.
+    pub fn new(window: Window, is_open: bool) -> Recorder {
         Recorder {
             window,
-            tallies: std::array::from_fn(|_| Tally::new()),
+            is_open,
+            tallies: std::array::from_fn(|_| None),
+            timeline: Timeline::new(window.start_ns, window.end_ns),
+            lag_ns: Tally::new().latency_ns,
+            last_answer_ns: 0,
+            answers: 0,
             reconnects: 0,
             last_break: None,
         }
@@ -76,51 +122,91 @@ impl Recorder {
     /// Sets what is measured, before the load begins.
     pub fn set_window(&mut self, window: Window) {
         self.window = window;
+        self.timeline = Timeline::new(window.start_ns, window.end_ns);
     }
 
-    /// The counts of one operation.
-    pub fn tally(&self, operation: Operation) -> &Tally {
-        &self.tallies[operation as usize]
+    /// The counts of one operation, if it happened.
+    pub fn tally(&self, operation: Operation) -> Option<&Tally> {
+        self.tallies[operation as usize].as_deref()
     }
 
-    /// A request was answered.
-    pub fn answered(&mut self, operation: Operation, verdict: Verdict, sent_ns: u64, now_ns: u64) {
-        if now_ns < self.window.start_ns || now_ns >= self.window.end_ns {
-            // A wrong answer matters at any time.
-            if verdict != Verdict::Wrong {
-                return;
-            }
+    /// What happened second by second.
+    pub fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
+    /// How long what counts took, in nanoseconds: the window, or in an open loop until the last
+    /// answer if that came later.
+    pub fn measured_ns(&self) -> u64 {
+        let end_ns = if self.is_open {
+            self.window.end_ns.max(self.last_answer_ns)
+        } else {
+            self.window.end_ns
+        };
+        end_ns - self.window.start_ns
+    }
+
+    /// A request of an open loop was sent.
+    pub fn sent(&mut self, intended_ns: u64, now_ns: u64) {
+        if self.window.contains(intended_ns) {
+            let lag_ns = now_ns.saturating_sub(intended_ns);
+            self.lag_ns.saturating_record(lag_ns);
         }
-        let tally = &mut self.tallies[operation as usize];
+    }
+
+    /// A request was answered; `from_ns` is when it was sent, in an open loop when it was meant
+    /// to be.
+    pub fn answered(&mut self, operation: Operation, verdict: Verdict, from_ns: u64, now_ns: u64) {
+        self.answers += 1;
+        let at_ns = if self.is_open { from_ns } else { now_ns };
+        // A wrong answer matters at any time.
+        if !self.window.contains(at_ns) && verdict != Verdict::Wrong {
+            return;
+        }
+        self.last_answer_ns = self.last_answer_ns.max(now_ns);
+        let tally = self.tallies[operation as usize].get_or_insert_with(Box::default);
         match verdict {
             Verdict::Right => {
-                let latency_ns = now_ns.saturating_sub(sent_ns).max(1);
+                let latency_ns = now_ns.saturating_sub(from_ns).max(1);
                 tally.latency_ns.saturating_record(latency_ns);
+                self.timeline.succeeded(at_ns, latency_ns);
             }
-            Verdict::Refused(code) => *tally.errors.entry(code).or_default() += 1,
+            Verdict::Refused(code) => {
+                *tally.errors.entry(code).or_default() += 1;
+                self.timeline.failed(at_ns);
+            }
             Verdict::Wrong => tally.wrong += 1,
         }
     }
 
-    /// A request was lost with its connection, or had no answer by the end of the run.
-    pub fn lost(&mut self, operation: Operation, code: ErrorCode, now_ns: u64) {
-        if now_ns >= self.window.start_ns {
-            let errors = &mut self.tallies[operation as usize].errors;
-            *errors.entry(code.code()).or_default() += 1;
+    /// A request was lost with its connection, or had no answer by the end of the run; `from_ns`
+    /// as in [`Recorder::answered`].
+    pub fn lost(&mut self, operation: Operation, code: ErrorCode, from_ns: u64, now_ns: u64) {
+        let counts = if self.is_open {
+            self.window.contains(from_ns)
+        } else {
+            now_ns >= self.window.start_ns
+        };
+        if counts {
+            let tally = self.tallies[operation as usize].get_or_insert_with(Box::default);
+            *tally.errors.entry(code.code()).or_default() += 1;
+            let at_ns = if self.is_open { from_ns } else { now_ns };
+            self.timeline.failed(at_ns);
         }
     }
 
     /// Adds what another thread saw.
     pub fn merge(&mut self, other: &Recorder) {
         for (mine, theirs) in self.tallies.iter_mut().zip(&other.tallies) {
-            mine.latency_ns
-                .add(&theirs.latency_ns)
-                .expect("all histograms have the same bounds");
-            for (&code, count) in &theirs.errors {
-                *mine.errors.entry(code).or_default() += count;
-            }
-            mine.wrong += theirs.wrong;
+            let Some(theirs) = theirs else { continue };
+            mine.get_or_insert_with(Box::default).merge(theirs);
         }
+        self.timeline.merge(&other.timeline);
+        self.lag_ns
+            .add(&other.lag_ns)
+            .expect("all histograms have the same bounds");
+        self.last_answer_ns = self.last_answer_ns.max(other.last_answer_ns);
+        self.answers += other.answers;
         self.reconnects += other.reconnects;
         if other.last_break.is_some() {
             self.last_break.clone_from(&other.last_break);
@@ -134,24 +220,27 @@ mod tests {
 
     #[test]
     fn only_the_window_counts() {
-        let mut recorder = Recorder::new(Window {
-            start_ns: 100,
-            end_ns: 200,
-        });
+        let mut recorder = Recorder::new(
+            Window {
+                start_ns: 100,
+                end_ns: 200,
+            },
+            false,
+        );
         for now_ns in [99, 100, 199, 200] {
             recorder.answered(Operation::Get, Verdict::Right, now_ns - 10, now_ns);
             recorder.answered(Operation::Get, Verdict::Refused(-101), 0, now_ns);
             recorder.answered(Operation::Get, Verdict::Wrong, 0, now_ns);
         }
-        let mut total = Recorder::new(recorder.window());
+        let mut total = Recorder::new(recorder.window(), false);
         total.merge(&recorder);
         total.merge(&recorder);
-        let tally = total.tally(Operation::Get);
+        let tally = total.tally(Operation::Get).expect("counted");
         assert_eq!(tally.latency_ns.len(), 4);
         assert_eq!(tally.latency_ns.max(), 10);
         assert_eq!(tally.errors, BTreeMap::from([(-101, 4)]));
         assert_eq!(tally.wrong, 8);
-        assert_eq!(total.tally(Operation::Set).latency_ns.len(), 0);
+        assert!(total.tally(Operation::Set).is_none());
     }
 
     #[test]
@@ -160,10 +249,35 @@ mod tests {
             start_ns: 100,
             end_ns: 200,
         };
-        let mut recorder = Recorder::new(window);
-        recorder.lost(Operation::Set, ErrorCode::ConnectionLoss, 50);
-        recorder.lost(Operation::Set, ErrorCode::OperationTimeout, 300);
-        let errors = &recorder.tally(Operation::Set).errors;
-        assert_eq!(*errors, BTreeMap::from([(-7, 1)]));
+        let mut recorder = Recorder::new(window, false);
+        recorder.lost(Operation::Set, ErrorCode::ConnectionLoss, 40, 50);
+        recorder.lost(Operation::Set, ErrorCode::OperationTimeout, 150, 300);
+        let tally = recorder.tally(Operation::Set).expect("counted");
+        assert_eq!(tally.errors, BTreeMap::from([(-7, 1)]));
+    }
+
+    #[test]
+    fn an_open_loop_counts_by_the_intended_time() {
+        let window = Window {
+            start_ns: 100,
+            end_ns: 200,
+        };
+        let mut recorder = Recorder::new(window, true);
+        for intended_ns in [99, 100, 199, 200] {
+            recorder.sent(intended_ns, intended_ns + 7);
+            recorder.answered(Operation::Get, Verdict::Right, intended_ns, 1_000);
+            recorder.lost(
+                Operation::Get,
+                ErrorCode::OperationTimeout,
+                intended_ns,
+                1_000,
+            );
+        }
+        let tally = recorder.tally(Operation::Get).expect("counted");
+        assert_eq!(tally.latency_ns.len(), 2);
+        assert_eq!(tally.latency_ns.max(), 900);
+        assert_eq!(tally.errors, BTreeMap::from([(-7, 2)]));
+        assert_eq!((recorder.lag_ns.len(), recorder.lag_ns.max()), (2, 7));
+        assert_eq!(recorder.measured_ns(), 900);
     }
 }

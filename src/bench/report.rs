@@ -1,11 +1,10 @@
-//! The table and the JSON document.
+//! What a run yields, as a JSON document.
 //!
 //! The JSON's names are a contract: fields are added, not renamed. Times carry their unit.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::fs::File;
-use std::io::Write as _;
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,61 +14,137 @@ use serde::Serialize;
 use crate::types::ErrorCode;
 
 use super::args::Options;
+use super::context::Context;
 use super::error::BenchError;
+use super::operation::Operation;
 use super::process::Usage;
-use super::recorder::Recorder;
-use super::workload::Operation;
+use super::recorder::{LATE_NS, Recorder, Tally};
+use super::spread::Spread;
 
-/// A client that used more of its threads' time than this was likely the limit.
-const CLIENT_BUSY_SHARE: f64 = 0.9;
+/// Where the curve of latencies has its points.
+const CURVE: [f64; 20] = [
+    0.0, 0.1, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995, 0.9975, 0.999, 0.9995,
+    0.9998, 0.9999, 0.99995, 0.99999, 1.0,
+];
 
 /// What a run yields.
 #[derive(Debug)]
 pub struct Measured {
     /// All threads' counts.
     pub recorder: Recorder,
+    /// What the server's processes used before there were sessions.
+    pub idle: Option<Usage>,
+    /// What was seen of the processes.
+    pub observed: Observed,
+}
+
+/// What was seen of the processes while the load was on.
+#[derive(Debug)]
+pub struct Observed {
     /// When the load began, in milliseconds since 1970.
     pub started_at_ms: u64,
     /// Processor time of this tool within the window.
     pub client_processor: Duration,
-    /// Processor time of the server within the window, and its memory at the end.
-    pub server: Option<Usage>,
+    /// The server at the window's start, after each second, and at its end; empty if unknown.
+    pub server: Vec<Usage>,
 }
 
 /// The JSON document.
 #[derive(Debug, Serialize)]
 pub struct Report {
     tool: String,
-    config: Settings,
+    /// What was asked for.
+    pub config: Settings,
+    /// Where it ran.
+    pub context: Context,
     started_at_ms: u64,
-    measured_s: f64,
+    /// How long what was counted took, in seconds.
+    pub measured_s: f64,
     /// All operations together.
-    total: Entry,
+    pub total: Entry,
     /// Each operation of the mix, by name.
     pub operations: BTreeMap<&'static str, Entry>,
     /// Refused and lost requests, by name of the code.
-    errors: BTreeMap<String, u64>,
-    reconnects: u64,
+    pub errors: BTreeMap<String, u64>,
+    /// How well the times of an open loop were kept.
     #[serde(skip_serializing_if = "Option::is_none")]
-    last_break: Option<String>,
-    client: Process,
+    pub open_loop: Option<OpenLoop>,
+    /// Connections that broke.
+    pub reconnects: u64,
+    /// Why the last of them did.
     #[serde(skip_serializing_if = "Option::is_none")]
-    server: Option<Process>,
+    pub last_break: Option<String>,
+    /// This tool.
+    pub client: Process,
+    /// The server's processes together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<Process>,
+    /// Length of a slot of the time line, in seconds.
+    pub timeline_slot_s: u64,
+    /// What happened slot by slot.
+    pub timeline: Vec<Slot>,
 }
 
+/// What was asked for.
 #[derive(Debug, Serialize)]
-struct Settings {
-    servers: Vec<String>,
-    connections: u32,
-    pipeline: u32,
-    value_size: u32,
-    keys: u32,
+pub struct Settings {
+    /// As given.
+    pub servers: Vec<String>,
+    /// Sessions.
+    pub connections: u32,
+    /// Requests outstanding on each; in an open loop at most.
+    pub pipeline: u32,
+    /// Requests a second of an open loop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
+    in_step: bool,
+    /// Operations and weights.
+    pub mix: String,
+    /// Bytes of data in each znode.
+    pub value_size: Spread,
+    depth: Spread,
+    popularity: String,
+    /// Prepared znodes.
+    pub keys: u32,
     children: u32,
     multi_size: u32,
     duration_s: f64,
     warmup_s: f64,
-    threads: u32,
+    /// Threads of this tool.
+    pub threads: u32,
     seed: u64,
+}
+
+/// How well the times of an open loop were kept.
+#[derive(Debug, Serialize)]
+pub struct OpenLoop {
+    /// Requests that were sent later than a millisecond after their intended time.
+    pub late: u64,
+    /// How much later all requests were sent.
+    pub lag_us: Latency,
+}
+
+/// A slot of the time line.
+#[derive(Debug, Serialize)]
+pub struct Slot {
+    /// Seconds from the window's start to the slot's.
+    pub at_s: u64,
+    /// Requests that succeeded, a second.
+    pub ops_s: f64,
+    /// Median latency.
+    pub p50_us: f64,
+    /// The 99th percentile.
+    pub p99_us: f64,
+    /// The longest.
+    pub max_us: f64,
+    /// Requests that were refused or lost.
+    pub errors: u64,
+    /// Processors that the server kept busy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_cpus: Option<f64>,
+    /// The server's resident memory at the slot's end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_rss_bytes: Option<u64>,
 }
 
 /// One operation, or all together.
@@ -81,67 +156,83 @@ pub struct Entry {
     pub errors: u64,
     /// Replies that were not what they must be.
     pub wrong: u64,
-    throughput_ops_s: f64,
-    latency_us: Latency,
+    /// Requests that succeeded, a second.
+    pub throughput_ops_s: f64,
+    /// Of requests that succeeded.
+    pub latency_us: Latency,
+    /// The same as a curve: quantiles and latencies in µs.
+    pub latency_curve: Vec<(f64, f64)>,
 }
 
+/// Percentiles, in µs.
 #[derive(Debug, Serialize)]
-struct Latency {
-    min: f64,
-    mean: f64,
-    p50: f64,
-    p90: f64,
-    p99: f64,
-    p99_9: f64,
-    p99_99: f64,
-    max: f64,
+#[allow(missing_docs, reason = "the names say it")]
+pub struct Latency {
+    pub min: f64,
+    pub mean: f64,
+    pub p50: f64,
+    pub p90: f64,
+    pub p99: f64,
+    pub p99_9: f64,
+    pub p99_99: f64,
+    pub max: f64,
 }
 
+/// What a process, or several together, used within the window.
 #[derive(Debug, Serialize)]
-struct Process {
-    cpu_s: f64,
-    cpu_us_per_op: f64,
+pub struct Process {
+    /// Processor time, in seconds.
+    pub cpu_s: f64,
+    /// Processor time for each request that succeeded, in µs.
+    pub cpu_us_per_op: f64,
     /// Processors kept busy on average.
-    cpus_used: f64,
+    pub cpus_used: f64,
+    /// Resident memory at the window's end.
     #[serde(skip_serializing_if = "Option::is_none")]
-    rss_bytes: Option<u64>,
+    pub rss_bytes: Option<u64>,
+    /// How much resident memory grew while the sessions were opened, for each of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rss_bytes_per_session: Option<f64>,
+    /// Requests a second that this tool made in the same way against a trivial responder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ceiling_ops_s: Option<f64>,
 }
 
 impl Report {
     /// Puts together what was measured.
     pub fn new(options: &Options, measured: Measured) -> Report {
-        let duration_s = options.duration.as_secs_f64();
         let recorder = &measured.recorder;
+        let measured_s = recorder.measured_ns() as f64 / 1e9;
+        let entry = |operations: &[Operation]| Entry::new(operations, recorder, measured_s);
         let operations: BTreeMap<&'static str, Entry> = Operation::ALL
             .into_iter()
-            .map(|operation| (operation, Entry::new(&[operation], recorder, duration_s)))
-            .filter(|(operation, entry)| options.mix.contains(*operation) || entry.is_touched())
-            .map(|(operation, entry)| (operation.name(), entry))
+            .filter(|&one| options.mix.contains(one) || recorder.tally(one).is_some())
+            .map(|one| (one.name(), entry(&[one])))
             .collect();
-        let total = Entry::new(&Operation::ALL, recorder, duration_s);
+        let total = entry(&Operation::ALL);
         let mut errors = BTreeMap::new();
-        for operation in Operation::ALL {
-            for (&code, count) in &recorder.tally(operation).errors {
+        for tally in Operation::ALL
+            .into_iter()
+            .filter_map(|one| recorder.tally(one))
+        {
+            for (&code, count) in &tally.errors {
                 *errors.entry(error_name(code)).or_default() += count;
             }
         }
-        let process = |cpu: Duration, rss_bytes| Process {
-            cpu_s: cpu.as_secs_f64(),
-            cpu_us_per_op: cpu.as_secs_f64() * 1e6 / total.count.max(1) as f64,
-            cpus_used: cpu.as_secs_f64() / duration_s.max(f64::MIN_POSITIVE),
-            rss_bytes,
-        };
+        let observed = &measured.observed;
         Report {
             tool: format!("zkore bench {}", env!("CARGO_PKG_VERSION")),
             config: Settings::new(options),
-            started_at_ms: measured.started_at_ms,
-            measured_s: duration_s,
-            client: process(measured.client_processor, None),
-            server: measured
-                .server
-                .map(|usage| process(usage.processor, Some(usage.resident_bytes))),
+            context: Context::of_this_machine(&options.server_pid),
+            started_at_ms: observed.started_at_ms,
+            measured_s,
+            client: Process::new(observed.client_processor, total.count, options),
+            server: Process::of_server(&measured, total.count, options),
+            open_loop: options.rate.map(|_| OpenLoop::new(&recorder.lag_ns)),
             reconnects: recorder.reconnects,
             last_break: recorder.last_break.clone(),
+            timeline_slot_s: recorder.timeline().slot_s(),
+            timeline: timeline(recorder, &observed.server),
             total,
             operations,
             errors,
@@ -153,101 +244,34 @@ impl Report {
         self.total.count > 0 && self.total.wrong == 0
     }
 
-    /// Writes the JSON document.
-    pub fn write_json(&self, path: &Path) -> Result<(), BenchError> {
-        let failed = |source| BenchError::Json {
-            path: path.to_owned(),
-            source,
-        };
-        let mut file = File::create(path).map_err(failed)?;
-        serde_json::to_writer_pretty(&mut file, self).map_err(|error| failed(error.into()))?;
-        writeln!(file).map_err(failed)
+    /// One line for whoever watches.
+    pub fn summary(&self) -> String {
+        let latency = &self.total.latency_us;
+        let server = self.server.as_ref().map_or_else(String::new, |server| {
+            format!(", server {:.2} µs/op", server.cpu_us_per_op)
+        });
+        format!(
+            "{:.0} ops/s, p50 {:.0} µs, p99 {:.0} µs{server}, {} errors",
+            self.total.throughput_ops_s, latency.p50, latency.p99, self.total.errors
+        )
     }
+}
 
-    /// The table for the terminal.
-    pub fn table(&self) -> String {
-        let mut text = String::new();
-        self.write_table(&mut text)
-            .expect("writing to a string cannot fail");
-        text
-    }
+/// Writes a JSON document.
+pub fn write_json(path: &Path, document: &impl Serialize) -> Result<(), BenchError> {
+    let text = serde_json::to_string_pretty(document).map_err(|error| file_error(path, error))?;
+    write_file(path, &(text + "\n"))
+}
 
-    fn write_table(&self, out: &mut String) -> std::fmt::Result {
-        let config = &self.config;
-        writeln!(
-            out,
-            "{}: {} connections, pipeline {}, values of {} bytes, {} keys, {} s measured",
-            config.servers.join(","),
-            config.connections,
-            config.pipeline,
-            config.value_size,
-            config.keys,
-            self.measured_s,
-        )?;
-        writeln!(
-            out,
-            "{:<12}{:>12}{:>12}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>8}",
-            "operation",
-            "count",
-            "ops/s",
-            "p50 µs",
-            "p90",
-            "p99",
-            "p99.9",
-            "p99.99",
-            "max",
-            "errors"
-        )?;
-        for (name, entry) in &self.operations {
-            entry.write_row(name, out)?;
-        }
-        if self.operations.len() > 1 {
-            self.total.write_row("all", out)?;
-        }
-        let client = &self.client;
-        writeln!(
-            out,
-            "client  {:.2} µs processor time an operation, {:.2} processors busy",
-            client.cpu_us_per_op, client.cpus_used
-        )?;
-        if let Some(server) = &self.server {
-            writeln!(
-                out,
-                "server  {:.2} µs processor time an operation, {:.2} processors busy, {:.1} MiB resident",
-                server.cpu_us_per_op,
-                server.cpus_used,
-                server.rss_bytes.unwrap_or(0) as f64 / 1_048_576.0,
-            )?;
-        }
-        self.write_warnings(out)
-    }
+/// Writes a file that the user asked for.
+pub fn write_file(path: &Path, text: &str) -> Result<(), BenchError> {
+    fs::write(path, text).map_err(|error| file_error(path, error))
+}
 
-    fn write_warnings(&self, out: &mut String) -> std::fmt::Result {
-        for (name, count) in &self.errors {
-            writeln!(out, "errors  {name}: {count}")?;
-        }
-        if self.total.wrong > 0 {
-            let wrong = self.total.wrong;
-            writeln!(out, "WRONG   {wrong} replies did not hold what they must")?;
-        }
-        if self.reconnects > 0 {
-            let why = self.last_break.as_deref().unwrap_or("unknown");
-            writeln!(
-                out,
-                "broken  {} connections were lost and opened again; the last: {why}",
-                self.reconnects
-            )?;
-        }
-        let threads = f64::from(self.config.threads);
-        if self.client.cpus_used > CLIENT_BUSY_SHARE * threads {
-            writeln!(
-                out,
-                "note    this tool's threads were busy all the time and may be the limit: \
-                 try --threads {}",
-                self.config.threads + 1
-            )?;
-        }
-        Ok(())
+fn file_error(path: &Path, error: impl Into<io::Error>) -> BenchError {
+    BenchError::File {
+        path: path.to_owned(),
+        source: error.into(),
     }
 }
 
@@ -256,8 +280,13 @@ impl Settings {
         Settings {
             servers: options.server.clone(),
             connections: options.connections,
-            pipeline: options.pipeline,
-            value_size: options.value_size,
+            pipeline: options.depth(),
+            rate: options.rate,
+            in_step: options.in_step,
+            mix: options.mix.to_string(),
+            value_size: options.value_size.clone(),
+            depth: options.depth.clone(),
+            popularity: options.popularity.to_string(),
             keys: options.keys,
             children: options.children,
             multi_size: options.multi_size,
@@ -270,52 +299,86 @@ impl Settings {
 }
 
 impl Entry {
-    fn new(operations: &[Operation], recorder: &Recorder, duration_s: f64) -> Entry {
-        let mut tallies = operations
-            .iter()
-            .map(|&operation| recorder.tally(operation));
-        let first = tallies.next().expect("there is at least one operation");
-        let mut latency_ns = first.latency_ns.clone();
-        let mut errors: u64 = first.errors.values().sum();
-        let mut wrong = first.wrong;
-        for tally in tallies {
-            latency_ns
-                .add(&tally.latency_ns)
-                .expect("all histograms have the same bounds");
-            errors += tally.errors.values().sum::<u64>();
-            wrong += tally.wrong;
+    fn new(operations: &[Operation], recorder: &Recorder, measured_s: f64) -> Entry {
+        let mut sum = Tally::default();
+        for tally in operations.iter().filter_map(|&one| recorder.tally(one)) {
+            sum.merge(tally);
         }
-        let count = latency_ns.len();
+        let count = sum.latency_ns.len();
+        let us_at = |quantile| sum.latency_ns.value_at_quantile(quantile) as f64 / 1_000.0;
         Entry {
             count,
-            errors,
-            wrong,
-            throughput_ops_s: count as f64 / duration_s.max(f64::MIN_POSITIVE),
-            latency_us: Latency::new(&latency_ns),
+            errors: sum.errors.values().sum(),
+            wrong: sum.wrong,
+            throughput_ops_s: count as f64 / measured_s.max(f64::MIN_POSITIVE),
+            latency_us: Latency::new(&sum.latency_ns),
+            latency_curve: CURVE.map(|quantile| (quantile, us_at(quantile))).into(),
+        }
+    }
+}
+
+impl OpenLoop {
+    fn new(lag_ns: &Histogram<u64>) -> OpenLoop {
+        OpenLoop {
+            late: lag_ns.len() - lag_ns.count_between(0, LATE_NS),
+            lag_us: Latency::new(lag_ns),
+        }
+    }
+}
+
+impl Process {
+    fn new(cpu: Duration, operations: u64, options: &Options) -> Process {
+        let window_s = options.duration.as_secs_f64();
+        Process {
+            cpu_s: cpu.as_secs_f64(),
+            cpu_us_per_op: cpu.as_secs_f64() * 1e6 / operations.max(1) as f64,
+            cpus_used: cpu.as_secs_f64() / window_s.max(f64::MIN_POSITIVE),
+            rss_bytes: None,
+            rss_bytes_per_session: None,
+            ceiling_ops_s: None,
         }
     }
 
-    fn is_touched(&self) -> bool {
-        self.count + self.errors + self.wrong > 0
+    fn of_server(measured: &Measured, operations: u64, options: &Options) -> Option<Process> {
+        let samples = &measured.observed.server;
+        let (first, last) = (samples.first()?, samples.last()?);
+        let cpu = last.processor.saturating_sub(first.processor);
+        let grown = |idle: &Usage| {
+            let grown = first.resident_bytes as f64 - idle.resident_bytes as f64;
+            grown / f64::from(options.connections)
+        };
+        Some(Process {
+            rss_bytes: Some(last.resident_bytes),
+            rss_bytes_per_session: measured.idle.as_ref().map(grown),
+            ..Process::new(cpu, operations, options)
+        })
     }
+}
 
-    fn write_row(&self, name: &str, out: &mut String) -> std::fmt::Result {
-        let latency = &self.latency_us;
-        writeln!(
-            out,
-            "{:<12}{:>12}{:>12.0}{:>10.0}{:>10.0}{:>10.0}{:>10.0}{:>10.0}{:>10.0}{:>8}",
-            name,
-            self.count,
-            self.throughput_ops_s,
-            latency.p50,
-            latency.p90,
-            latency.p99,
-            latency.p99_9,
-            latency.p99_99,
-            latency.max,
-            self.errors,
-        )
-    }
+/// The slots, each with the server's samples of the same time where there are any.
+fn timeline(recorder: &Recorder, server: &[Usage]) -> Vec<Slot> {
+    let line = recorder.timeline();
+    let slot_s = line.slot_s();
+    let us = |ns: u64| ns as f64 / 1_000.0;
+    let slot = |(place, slot): (usize, &super::timeline::Slot)| {
+        let latency_ns = &slot.latency_ns;
+        let first = place * slot_s as usize;
+        let samples = server.get(first).zip(server.get(first + slot_s as usize));
+        Slot {
+            at_s: first as u64,
+            ops_s: latency_ns.len() as f64 / slot_s as f64,
+            p50_us: us(latency_ns.value_at_quantile(0.5)),
+            p99_us: us(latency_ns.value_at_quantile(0.99)),
+            max_us: us(latency_ns.max()),
+            errors: slot.errors,
+            server_cpus: samples.map(|(before, after)| {
+                let used = after.processor.saturating_sub(before.processor);
+                used.as_secs_f64() / slot_s as f64
+            }),
+            server_rss_bytes: samples.map(|(_, after)| after.resident_bytes),
+        }
+    };
+    line.slots().iter().enumerate().map(slot).collect()
 }
 
 impl Latency {
@@ -350,11 +413,19 @@ mod tests {
     use super::*;
     use clap::Parser;
 
+    fn usage(processor_s: u64, resident_bytes: u64) -> Usage {
+        Usage {
+            processor: Duration::from_secs(processor_s),
+            resident_bytes,
+        }
+    }
+
     fn report(wrong: bool) -> Report {
-        let mut recorder = Recorder::new(Window {
+        let window = Window {
             start_ns: 0,
-            end_ns: u64::MAX,
-        });
+            end_ns: 2_000_000_000,
+        };
+        let mut recorder = Recorder::new(window, false);
         for place in 1..=1_000 {
             recorder.answered(Operation::Get, Verdict::Right, 0, place * 1_000);
         }
@@ -365,12 +436,12 @@ mod tests {
         let options = Options::try_parse_from(["bench", "-d", "2"]).expect("valid options");
         let measured = Measured {
             recorder,
-            started_at_ms: 1,
-            client_processor: Duration::from_millis(500),
-            server: Some(Usage {
-                processor: Duration::from_secs(1),
-                resident_bytes: 1 << 20,
-            }),
+            idle: Some(usage(3, 1 << 19)),
+            observed: Observed {
+                started_at_ms: 1,
+                client_processor: Duration::from_millis(500),
+                server: vec![usage(3, 1 << 20), usage(4, 1 << 20)],
+            },
         };
         Report::new(&options, measured)
     }
@@ -392,6 +463,10 @@ mod tests {
         near("/client/cpu_us_per_op", 500.0);
         near("/server/cpu_us_per_op", 1_000.0);
         near("/server/rss_bytes", 1_048_576.0);
+        near("/server/rss_bytes_per_session", 32_768.0);
+        near("/timeline/0/ops_s", 1_000.0);
+        near("/timeline/0/p50_us", 500.0);
+        near("/timeline/0/server_cpus", 1.0);
     }
 
     #[test]

@@ -2,14 +2,18 @@
 
 use crate::jute::data::{Acl, Stat};
 use crate::jute::proto::{
-    ConnectRequest, ConnectResponse, ErrorResponse, MULTI_END, MultiHeader, RequestHeader,
+    ConnectRequest, ConnectResponse, CreateRequest, ErrorResponse, MULTI_END, MultiHeader,
+    RequestHeader,
 };
 use crate::jute::{Decoder, JuteError, Record, op};
 use crate::types::perms;
 
 use super::error::ProtocolError;
+use super::operation::Operation;
+use super::random::scatter;
+use super::spread::Spread;
 use super::value::Values;
-use super::workload::{Operation, Step};
+use super::workload::Step;
 
 /// Digits of a number in a path.
 const DIGITS: usize = 10;
@@ -17,11 +21,19 @@ const DIGITS: usize = 10;
 /// Length of a session's password.
 const PASSWORD_BYTES: usize = 16;
 
+/// Keeps depths apart from what else is drawn by a key's number.
+const DEPTH_SALT: u64 = 0x0064_6570_7468;
+
+/// The flag of a create whose znode ends with its session.
+const EPHEMERAL: i32 = 1;
+
 /// The znodes of a run, and how to ask for them.
 #[derive(Debug)]
 pub struct Requests {
     base: String,
-    key_prefix: String,
+    /// How the paths of keys begin, by their depth less 1.
+    key_prefixes: Vec<String>,
+    depths: Spread,
     list: String,
     values: Values,
     children: u32,
@@ -47,15 +59,19 @@ pub enum Verdict {
 pub struct Granted {
     /// Its id.
     pub session_id: i64,
+    /// What proves that it is ours.
+    pub password: [u8; PASSWORD_BYTES],
     /// Its timeout after negotiation, in milliseconds.
     pub timeout_ms: u32,
 }
 
 /// Sizes of a run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Sizes {
     /// Bytes in each value.
-    pub value: usize,
+    pub value: Spread,
+    /// How many levels below their directory the keys lie, at least 1.
+    pub depth: Spread,
     /// Prepared keys, at least 1.
     pub keys: u32,
     /// Children in the prepared directory.
@@ -67,22 +83,21 @@ pub struct Sizes {
 impl Requests {
     /// Everything lies below `base`, an absolute path.
     pub fn new(base: &str, sizes: Sizes) -> Requests {
-        let mut open_acl = Vec::new();
-        let anybody = Acl {
-            perms: perms::ALL,
-            scheme: "world".to_owned(),
-            id: "anyone".to_owned(),
-        };
-        vec![anybody].encode(&mut open_acl);
+        let mut encoded_acl = Vec::new();
+        open_acl().encode(&mut encoded_acl);
+        let (_, depth_max) = sizes.depth.bounds();
         Requests {
             base: base.to_owned(),
-            key_prefix: format!("{base}/keys/k"),
+            key_prefixes: (1..=depth_max as usize)
+                .map(|depth| format!("{base}/keys{}/k", "/d".repeat(depth - 1)))
+                .collect(),
+            depths: sizes.depth,
             list: format!("{base}/list"),
             values: Values::new(sizes.value),
             children: sizes.children,
             multi_size: sizes.multi,
             keys: sizes.keys,
-            open_acl,
+            open_acl: encoded_acl,
         }
     }
 
@@ -91,11 +106,12 @@ impl Requests {
         &self.base
     }
 
-    /// The parent of the prepared keys.
-    pub fn keys_directory(&self) -> &str {
-        self.key_prefix
-            .strip_suffix("/k")
-            .expect("the prefix was made with this ending")
+    /// The parents of the prepared keys, each after its own parent.
+    pub fn keys_directories(&self) -> impl Iterator<Item = &str> {
+        let ending = "/k";
+        self.key_prefixes
+            .iter()
+            .map(|prefix| &prefix[..prefix.len() - ending.len()])
     }
 
     /// The directory that getChildren reads.
@@ -114,7 +130,21 @@ impl Requests {
             header(xid, op::CREATE, out);
             path.encode(out);
             Some(data).encode(out);
-            self.append_create_tail(out);
+            self.append_create_tail(0, out);
+        });
+    }
+
+    /// Appends the create of an empty znode that anybody may use.
+    pub fn append_directory(path: &str, xid: i32, out: &mut Vec<u8>) {
+        framed(out, |out| {
+            header(xid, op::CREATE, out);
+            let create = CreateRequest {
+                path,
+                data: Some(&[]),
+                acl: open_acl(),
+                flags: 0,
+            };
+            create.encode(out);
         });
     }
 
@@ -122,9 +152,9 @@ impl Requests {
     pub fn append_create_key(&self, key: u32, xid: i32, out: &mut Vec<u8>) {
         framed(out, |out| {
             header(xid, op::CREATE, out);
-            append_path(&self.key_prefix, key, out);
+            self.append_key(key, out);
             self.append_value(key, 0, out);
-            self.append_create_tail(out);
+            self.append_create_tail(0, out);
         });
     }
 
@@ -134,14 +164,15 @@ impl Requests {
             header(xid, opcode(step.operation), out);
             match step.operation {
                 Operation::Get | Operation::Exists => {
-                    append_path(&self.key_prefix, step.target, out);
+                    self.append_key(step.target, out);
                     false.encode(out);
                 }
                 Operation::Set => self.append_set(step.target, xid, out),
-                Operation::Create => {
+                Operation::Create | Operation::CreateEphemeral => {
                     append_path(own_prefix, step.target, out);
                     self.append_value(step.target, 0, out);
-                    self.append_create_tail(out);
+                    let is_ephemeral = step.operation == Operation::CreateEphemeral;
+                    self.append_create_tail(i32::from(is_ephemeral) * EPHEMERAL, out);
                 }
                 Operation::Delete => {
                     append_path(own_prefix, step.target, out);
@@ -164,6 +195,7 @@ impl Requests {
                     MULTI_END.encode(out);
                 }
                 Operation::Sync => self.base.as_str().encode(out),
+                Operation::Ping | Operation::Reconnect | Operation::Renew => {}
             }
         });
     }
@@ -173,13 +205,15 @@ impl Requests {
         let from = &mut Decoder::new(body);
         let right = match step.operation {
             Operation::Get => self.is_value_of(step.target, from),
-            Operation::Set | Operation::Exists => self.is_stat_of_value(from),
-            Operation::Create => <&str>::decode(from).map(|path| {
+            Operation::Set | Operation::Exists => self.is_stat_of_value(step.target, from),
+            Operation::Create | Operation::CreateEphemeral => <&str>::decode(from).map(|path| {
                 path.strip_prefix(own_prefix)
                     .and_then(|digits| digits.parse().ok())
                     == Some(step.target)
             }),
-            Operation::Delete => Ok(true),
+            Operation::Delete | Operation::Ping | Operation::Reconnect | Operation::Renew => {
+                Ok(true)
+            }
             Operation::GetChildren => {
                 i32::decode(from).map(|count| i64::from(count) == i64::from(self.children))
             }
@@ -195,9 +229,9 @@ impl Requests {
 
     fn judge_multi(&self, first: u32, from: &mut Decoder<'_>) -> Verdict {
         let mut refused = None;
-        for _ in self.multi_keys(first) {
+        for key in self.multi_keys(first) {
             let right = MultiHeader::decode(from).and_then(|result| match result.kind {
-                op::SET_DATA => self.is_stat_of_value(from),
+                op::SET_DATA => self.is_stat_of_value(key, from),
                 op::ERROR => {
                     let code = ErrorResponse::decode(from)?.err;
                     // The others of a failed transaction carry 0 or a consequence; the first
@@ -220,12 +254,12 @@ impl Requests {
 
     fn is_value_of(&self, key: u32, from: &mut Decoder<'_>) -> Result<bool, JuteError> {
         let data = Option::<&[u8]>::decode(from)?.unwrap_or_default();
-        Ok(self.values.matches(key, data) && self.is_stat_of_value(from)?)
+        Ok(self.values.matches(key, data) && self.is_stat_of_value(key, from)?)
     }
 
-    fn is_stat_of_value(&self, from: &mut Decoder<'_>) -> Result<bool, JuteError> {
+    fn is_stat_of_value(&self, key: u32, from: &mut Decoder<'_>) -> Result<bool, JuteError> {
         let stat = Stat::decode(from)?;
-        Ok(usize::try_from(stat.data_length) == Ok(self.values.size()))
+        Ok(usize::try_from(stat.data_length) == Ok(self.values.size(key)))
     }
 
     fn multi_keys(&self, first: u32) -> impl Iterator<Item = u32> {
@@ -235,38 +269,53 @@ impl Requests {
     }
 
     fn append_set(&self, key: u32, stamp: i32, out: &mut Vec<u8>) {
-        append_path(&self.key_prefix, key, out);
+        self.append_key(key, out);
         self.append_value(key, stamp as u32, out);
         (-1).encode(out);
     }
 
     fn append_value(&self, key: u32, stamp: u32, out: &mut Vec<u8>) {
-        (self.values.size() as i32).encode(out);
+        (self.values.size(key) as i32).encode(out);
         self.values.append(key, stamp, out);
     }
 
-    fn append_create_tail(&self, out: &mut Vec<u8>) {
+    fn append_create_tail(&self, flags: i32, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.open_acl);
-        0.encode(out);
+        flags.encode(out);
+    }
+
+    fn append_key(&self, key: u32, out: &mut Vec<u8>) {
+        let prefix = match &self.key_prefixes[..] {
+            [only] => only,
+            several => &several[self.depths.pick(scatter(key, DEPTH_SALT)) as usize - 1],
+        };
+        append_path(prefix, key, out);
     }
 }
 
-/// Appends the request for a new session.
-pub fn append_connect(timeout_ms: u32, out: &mut Vec<u8>) {
-    let request = ConnectRequest {
+/// Appends the request for a session: a new one, or `resumed`, known up to `last_zxid`.
+pub fn append_connect(timeout_ms: u32, resumed: Option<(&Granted, i64)>, out: &mut Vec<u8>) {
+    let mut request = ConnectRequest {
         timeout_ms: i32::try_from(timeout_ms).unwrap_or(i32::MAX),
         passwd: Some(&[0; PASSWORD_BYTES]),
         ..ConnectRequest::default()
     };
+    if let Some((session, last_zxid)) = resumed {
+        request.session_id = session.session_id;
+        request.passwd = Some(&session.password);
+        request.last_zxid_seen = last_zxid;
+    }
     framed(out, |out| request.encode(out));
 }
 
 /// Reads the answer to [`append_connect`].
 pub fn read_connect(frame: &[u8]) -> Result<Granted, ProtocolError> {
     let answer = ConnectResponse::from_slice(frame)?;
+    let password = answer.passwd.and_then(|password| password.try_into().ok());
     match u32::try_from(answer.timeout_ms) {
         Ok(timeout_ms) if timeout_ms > 0 && answer.session_id != 0 => Ok(Granted {
             session_id: answer.session_id,
+            password: password.unwrap_or_default(),
             timeout_ms,
         }),
         _ => Err(ProtocolError::SessionRefused),
@@ -292,16 +341,27 @@ pub fn header(xid: i32, kind: i32, out: &mut Vec<u8>) {
     RequestHeader { xid, kind }.encode(out);
 }
 
+/// Anybody may do anything.
+pub fn open_acl() -> Vec<Acl> {
+    vec![Acl {
+        perms: perms::ALL,
+        scheme: "world".to_owned(),
+        id: "anyone".to_owned(),
+    }]
+}
+
 fn opcode(operation: Operation) -> i32 {
     match operation {
         Operation::Get => op::GET_DATA,
         Operation::Set => op::SET_DATA,
-        Operation::Create => op::CREATE,
+        Operation::Create | Operation::CreateEphemeral => op::CREATE,
         Operation::Delete => op::DELETE,
         Operation::Exists => op::EXISTS,
         Operation::GetChildren => op::GET_CHILDREN,
         Operation::Multi => op::MULTI,
         Operation::Sync => op::SYNC,
+        Operation::Ping | Operation::Reconnect => op::PING,
+        Operation::Renew => op::CLOSE_SESSION,
     }
 }
 
@@ -321,15 +381,14 @@ fn append_path(prefix: &str, number: u32, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jute::proto::{
-        CreateRequest, GetDataRequest, GetDataResponse, SetDataRequest, SetDataResponse,
-    };
+    use crate::jute::proto::{GetDataRequest, GetDataResponse, SetDataRequest, SetDataResponse};
 
     const OWN: &str = "/bench/own-1/n";
 
     fn requests() -> Requests {
         let sizes = Sizes {
-            value: 20,
+            value: Spread::only(20),
+            depth: Spread::only(1),
             keys: 10,
             children: 3,
             multi: 3,
@@ -444,6 +503,7 @@ mod tests {
         };
         let expected = Granted {
             session_id: 9,
+            password: [0; PASSWORD_BYTES],
             timeout_ms: 4_000,
         };
         assert_eq!(read_connect(&granted.to_vec()), Ok(expected));

@@ -1,22 +1,26 @@
 //! The phases of one run: prepare, open the sessions, warm up, measure, clean up.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::actor::Actor;
 use super::args::Options;
 use super::connection::Plan;
 use super::driver::{Driver, NOT_YET, Shared};
 use super::error::BenchError;
+use super::keys::Keys;
+use super::mixed::{Mixed, Mixture};
 use super::process::{self, Usage};
 use super::recorder::Recorder;
-use super::report::{Measured, Report};
+use super::report::{Measured, Observed, Report};
 use super::request::{Requests, Sizes};
 use super::setup::Session;
+use super::workload::Generator;
 
 /// Files that a run needs beyond one for each connection.
 const OTHER_FILES: u64 = 64;
@@ -24,49 +28,160 @@ const OTHER_FILES: u64 = 64;
 /// Between the decision to start and the start, so that all threads see it in time.
 const START_DELAY_NS: u64 = 20_000_000;
 
+/// How often the server's processes are looked at.
+const SAMPLE_NS: u64 = 1_000_000_000;
+
+/// A run whose znodes are in place: it can be measured once or several times.
+#[derive(Debug)]
+pub struct Stage {
+    options: Options,
+    servers: Vec<SocketAddr>,
+    plan: Arc<Plan>,
+    mixture: Arc<Mixture>,
+}
+
 /// Makes one run.
 pub fn run(options: &Options) -> Result<Report, BenchError> {
-    let servers = resolve(&options.server)?;
-    let files = u64::from(options.connections) + OTHER_FILES;
-    process::allow_open_files(files).map_err(|source| BenchError::System {
-        what: "limit of open files",
-        source,
-    })?;
-    let plan = Arc::new(plan(options));
-    progress(options, &format!("preparing {} znodes", options.keys));
-    let mut session = Session::open(&servers, plan.session_timeout_ms)?;
-    session.prepare(&plan.requests, (options.keys, options.children))?;
-    session.close()?;
+    let stage = Stage::prepare(options)?;
+    let report = stage.measure()?;
+    stage.clean_up();
+    Ok(report)
+}
 
-    progress(
-        options,
-        &format!("opening {} sessions", options.connections),
-    );
-    let measured = load(options, &plan, &servers)?;
+impl Stage {
+    /// Makes the znodes.
+    pub fn prepare(options: &Options) -> Result<Stage, BenchError> {
+        let servers = resolve(&options.server)?;
+        let files = u64::from(options.connections) + OTHER_FILES;
+        process::allow_open_files(files).map_err(|source| BenchError::System {
+            what: "limit of open files",
+            source,
+        })?;
+        let stage = Stage {
+            options: options.clone(),
+            servers,
+            plan: Arc::new(Plan {
+                depth: options.depth() as usize,
+                session_timeout_ms: options.session_timeout.as_millis() as u32,
+            }),
+            mixture: Arc::new(mixture(options)),
+        };
+        progress(options, &format!("preparing {} znodes", options.keys));
+        let requests = &stage.mixture.requests;
+        let mut session = Session::open(&stage.servers, stage.plan.session_timeout_ms)?;
+        session.prepare(requests, (options.keys, options.children))?;
+        session.close()?;
+        Ok(stage)
+    }
 
-    if !options.keep {
-        progress(options, "cleaning up");
-        // What was measured is worth more than a clean server: only a warning.
-        if let Err(error) = clean_up(&plan, &servers) {
+    /// Opens the sessions, puts on the load and measures it.
+    pub fn measure(&self) -> Result<Report, BenchError> {
+        let sessions = self.options.connections;
+        progress(&self.options, &format!("opening {sessions} sessions"));
+        let measured = self.load()?;
+        Ok(Report::new(&self.options, measured))
+    }
+
+    /// Removes the znodes, unless they shall stay. What was measured is worth more than a clean
+    /// server: a failure is only a warning.
+    pub fn clean_up(self) {
+        if self.options.keep {
+            return;
+        }
+        progress(&self.options, "cleaning up");
+        let cleaned =
+            Session::open(&self.servers, self.plan.session_timeout_ms).and_then(|mut session| {
+                session.clean_up(&self.mixture.requests)?;
+                session.close()
+            });
+        if let Err(error) = cleaned {
             eprintln!("zkore bench: cleaning up: {error}");
         }
     }
-    Ok(Report::new(options, measured))
+
+    fn load(&self) -> Result<Measured, BenchError> {
+        let options = &self.options;
+        let idle = server_usage(options)?;
+        let shared = Arc::new(Shared {
+            origin: now(),
+            start_ns: AtomicU64::new(NOT_YET),
+            abort: AtomicBool::new(false),
+            warmup_ns: options.warmup.as_nanos() as u64,
+            measured_ns: options.duration.as_nanos() as u64,
+            schedule: options.schedule(),
+            answers: AtomicU64::new(0),
+        });
+        let (ready, is_ready) = mpsc::channel();
+        let count = options.threads_used();
+        let mut threads = Vec::new();
+        for thread in 0..count {
+            threads.push(self.spawn(thread, &shared, ready.clone())?);
+        }
+        drop(ready);
+        let all_ready = (0..count).all(|_| is_ready.recv().is_ok());
+        if !all_ready {
+            // A thread has ended without a word, so one of them holds the error.
+            join(threads)?;
+            unreachable!("a thread ends before it is ready only with an error");
+        }
+        let observed = observe(options, &shared)?;
+        let recorder = join(threads)?;
+        Ok(Measured {
+            recorder,
+            idle,
+            observed,
+        })
+    }
+
+    fn spawn(
+        &self,
+        thread: u32,
+        shared: &Arc<Shared>,
+        ready: Sender<()>,
+    ) -> Result<Load, BenchError> {
+        let numbers =
+            (thread..self.options.connections).step_by(self.options.threads_used() as usize);
+        let actors = numbers.map(|number| (number, self.actor(number)));
+        let driver = Driver::new(
+            Arc::clone(&self.plan),
+            Arc::clone(shared),
+            self.servers.clone(),
+            actors,
+        )?;
+        let shared = Arc::clone(shared);
+        let spawned = thread::Builder::new()
+            .name(format!("bench-{thread}"))
+            .spawn(move || {
+                let result = driver.run(&ready);
+                if result.is_err() {
+                    shared.abort.store(true, Ordering::Relaxed);
+                }
+                result
+            });
+        spawned.map_err(|source| BenchError::System {
+            what: "thread",
+            source,
+        })
+    }
+
+    fn actor(&self, number: u32) -> Box<dyn Actor> {
+        let generator = Generator::new(self.options.seed, u64::from(number));
+        Box::new(Mixed::new(Arc::clone(&self.mixture), generator))
+    }
 }
 
-fn plan(options: &Options) -> Plan {
+fn mixture(options: &Options) -> Mixture {
     let sizes = Sizes {
-        value: options.value_size as usize,
+        value: options.value_size.clone(),
+        depth: options.depth.clone(),
         keys: options.keys,
         children: options.children,
         multi: options.multi_size,
     };
-    Plan {
+    Mixture {
         mix: options.mix.clone(),
-        requests: Requests::new(&options.base, sizes),
-        keys: options.keys,
-        depth: options.pipeline as usize,
-        session_timeout_ms: options.session_timeout.as_millis() as u32,
+        keys: Keys::new(options.keys, options.popularity),
+        requests: Arc::new(Requests::new(&options.base, sizes)),
     }
 }
 
@@ -90,101 +205,43 @@ fn progress(options: &Options, text: &str) {
     }
 }
 
-fn clean_up(plan: &Plan, servers: &[SocketAddr]) -> Result<(), BenchError> {
-    let mut session = Session::open(servers, plan.session_timeout_ms)?;
-    session.clean_up(&plan.requests)?;
-    session.close()
-}
+/// A thread of the load.
+type Load = JoinHandle<Result<Recorder, BenchError>>;
 
-/// Puts on the load and measures it.
-fn load(
-    options: &Options,
-    plan: &Arc<Plan>,
-    servers: &[SocketAddr],
-) -> Result<Measured, BenchError> {
-    let shared = Arc::new(Shared {
-        origin: now(),
-        start_ns: AtomicU64::new(NOT_YET),
-        abort: AtomicBool::new(false),
-        warmup_ns: options.warmup.as_nanos() as u64,
-        measured_ns: options.duration.as_nanos() as u64,
-    });
-    let (ready, is_ready) = mpsc::channel();
-    let mut threads = Vec::new();
-    let count = options.threads_used();
-    for thread in 0..count {
-        let numbers = (thread..options.connections).step_by(count as usize);
-        let driver = Driver::new(
-            Arc::clone(plan),
-            Arc::clone(&shared),
-            servers.to_vec(),
-            options.seed,
-            numbers,
-        )?;
-        let ready = ready.clone();
-        let aborting = Arc::clone(&shared);
-        let spawned = thread::Builder::new()
-            .name(format!("bench-{thread}"))
-            .spawn(move || {
-                let result = driver.run(&ready);
-                if result.is_err() {
-                    aborting.abort.store(true, Ordering::Relaxed);
-                }
-                result
-            });
-        threads.push(spawned.map_err(|source| BenchError::System {
-            what: "thread",
-            source,
-        })?);
-    }
-    drop(ready);
-    let all_ready = (0..count).all(|_| is_ready.recv().is_ok());
-    if !all_ready {
-        // A thread has ended without a word, so one of them holds the error.
-        join(threads)?;
-        unreachable!("a thread ends before it is ready only with an error");
-    }
-    observe(options, &shared, threads)
-}
-
-/// Starts the load, reads the clocks of both processes at both ends of the window, and collects.
-fn observe(
-    options: &Options,
-    shared: &Shared,
-    threads: Vec<JoinHandle<Result<Recorder, BenchError>>>,
-) -> Result<Measured, BenchError> {
+/// Starts the load, and reads the clocks of all processes at both ends of the window and every
+/// second between.
+fn observe(options: &Options, shared: &Shared) -> Result<Observed, BenchError> {
     progress(options, "load");
     let started_at = SystemTime::now();
     let start_ns = shared.now_ns() + START_DELAY_NS;
     shared.start_ns.store(start_ns, Ordering::Release);
     let window = shared.window().expect("the start was just set");
+    let mut watcher = Watcher::new(options);
 
     sleep_until(shared, window.start_ns);
     let client_before = process::own_processor_time();
-    let server_before = server_usage(options);
-    sleep_until(shared, window.end_ns);
+    let mut samples = vec![server_usage(options)?];
+    let slots = (window.end_ns - window.start_ns).div_ceil(SAMPLE_NS);
+    for slot in 1..=slots {
+        let at_ns = window.start_ns + slot * SAMPLE_NS;
+        sleep_until(shared, at_ns.min(window.end_ns));
+        samples.push(server_usage(options)?);
+        watcher.tell(shared.answers.load(Ordering::Relaxed), slots - slot);
+        if shared.abort.load(Ordering::Relaxed) {
+            break;
+        }
+    }
     let client_after = process::own_processor_time();
-    let server_after = server_usage(options);
-
-    let recorder = join(threads)?;
-    let server = match (server_before?, server_after?) {
-        (Some(before), Some(after)) => Some(Usage {
-            processor: after.processor.saturating_sub(before.processor),
-            ..after
-        }),
-        _ => None,
-    };
-    Ok(Measured {
-        recorder,
+    Ok(Observed {
         started_at_ms: started_at
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_millis() as u64),
         client_processor: client_after.saturating_sub(client_before),
-        server,
+        server: samples.into_iter().flatten().collect(),
     })
 }
 
-fn join(threads: Vec<JoinHandle<Result<Recorder, BenchError>>>) -> Result<Recorder, BenchError> {
+fn join(threads: Vec<Load>) -> Result<Recorder, BenchError> {
     let mut total: Option<Recorder> = None;
     for thread in threads {
         let recorder = match thread.join() {
@@ -199,14 +256,49 @@ fn join(threads: Vec<JoinHandle<Result<Recorder, BenchError>>>) -> Result<Record
     Ok(total.expect("there is at least one thread"))
 }
 
+/// What all server processes together use; nothing if none is named.
 fn server_usage(options: &Options) -> Result<Option<Usage>, BenchError> {
-    let Some(pid) = options.server_pid else {
-        return Ok(None);
-    };
-    let usage = process::usage_of(pid);
-    usage
-        .map(Some)
-        .map_err(|source| BenchError::ServerProcess { pid, source })
+    let mut sum: Option<Usage> = None;
+    for &pid in &options.server_pid {
+        let usage =
+            process::usage_of(pid).map_err(|source| BenchError::ServerProcess { pid, source })?;
+        sum = Some(match sum {
+            None => usage,
+            Some(sum) => Usage {
+                processor: sum.processor + usage.processor,
+                resident_bytes: sum.resident_bytes + usage.resident_bytes,
+            },
+        });
+    }
+    Ok(sum)
+}
+
+/// Tells a terminal how the load goes.
+struct Watcher {
+    is_on: bool,
+    answers: u64,
+}
+
+impl Watcher {
+    fn new(options: &Options) -> Watcher {
+        Watcher {
+            is_on: !options.quiet && io::stderr().is_terminal(),
+            answers: 0,
+        }
+    }
+
+    /// `answers` came so far, `left_s` seconds are left.
+    fn tell(&mut self, answers: u64, left_s: u64) {
+        if self.is_on {
+            let rate = answers - self.answers;
+            // The line is written over, and cleared at the end.
+            eprint!("\r\x1b[Kzkore bench: {rate} answers/s, {left_s} s left");
+            if left_s == 0 {
+                eprint!("\r\x1b[K");
+            }
+        }
+        self.answers = answers;
+    }
 }
 
 fn sleep_until(shared: &Shared, at_ns: u64) {
@@ -220,8 +312,8 @@ fn now() -> Instant {
 
 #[cfg(test)]
 mod tests {
+    use super::super::operation::Operation;
     use super::super::testing;
-    use super::super::workload::Operation;
     use super::*;
     use clap::Parser;
 
@@ -235,7 +327,8 @@ mod tests {
     #[test]
     fn a_run_measures_and_leaves_nothing() {
         let (address, tree) = testing::serve();
-        let mix = "get,set,create,delete,exists,getChildren,multi,sync";
+        let mix = "get=9,set=9,create=9,createEphemeral=9,delete=9,exists=9,getChildren=9,multi=9,\
+                   sync=9,ping=9,reconnect,renew";
         let words = ["-c", "5", "-p", "3", "-t", "2", "--mix", mix];
         let report = run(&options(&address.to_string(), &words)).expect("a run");
         assert!(report.is_sound());

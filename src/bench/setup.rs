@@ -70,7 +70,7 @@ impl Session {
             next_xid: 1,
         };
         let mut out = Vec::new();
-        append_connect(timeout_ms, &mut out);
+        append_connect(timeout_ms, None, &mut out);
         session.send(&out)?;
         let mut granted = None;
         while granted.is_none() {
@@ -86,7 +86,8 @@ impl Session {
     /// `counts` are the prepared keys and the children of the directory for getChildren.
     pub fn prepare(&mut self, requests: &Requests, counts: (u32, u32)) -> Result<(), BenchError> {
         self.claim_base(requests)?;
-        for directory in [requests.keys_directory(), requests.list_directory()] {
+        let directories = requests.keys_directories();
+        for directory in directories.chain([requests.list_directory()]) {
             self.create(requests, directory, b"")?;
         }
         let (keys, children) = counts;
@@ -94,53 +95,32 @@ impl Session {
             "create of a key",
             keys as usize,
             |key, xid, out| requests.append_create_key(key as u32, xid, out),
-            ignore,
+            is_done,
         )?;
         let list = requests.list_directory();
         self.pipeline(
             "create of a child",
             children as usize,
             |child, xid, out| requests.append_create(&format!("{list}/c{child}"), b"", xid, out),
-            ignore,
+            is_done,
         )
     }
 
     /// Deletes all that was made, by this run or by earlier ones.
     pub fn clean_up(&mut self, requests: &Requests) -> Result<(), BenchError> {
-        let base = requests.base();
-        let directories: Vec<String> = self
-            .children(base)?
-            .into_iter()
-            .map(|name| format!("{base}/{name}"))
-            .collect();
-        // A run of many connections leaves many directories: each step is done for all of them
-        // at once, not one directory after the other.
-        let mut leaves: Vec<(usize, String)> = Vec::new();
-        self.pipeline(
-            "getChildren of a leftover",
-            directories.len(),
-            |index, xid, out| append_list(&directories[index], xid, out),
-            |index, body| {
-                leaves.extend(read_names(body)?.into_iter().map(|name| (index, name)));
-                Ok(())
-            },
-        )?;
-        self.pipeline(
-            "delete of a leftover",
-            leaves.len(),
-            |index, xid, out| {
-                let (directory, name) = &leaves[index];
-                append_delete(&format!("{}/{name}", directories[*directory]), xid, out);
-            },
-            ignore,
-        )?;
-        self.pipeline(
-            "delete of a directory",
-            directories.len(),
-            |index, xid, out| append_delete(&directories[index], xid, out),
-            ignore,
-        )?;
-        self.delete(base)
+        // Level by level: what cannot be deleted has children, which are the next level.
+        let mut parents = vec![vec![requests.base().to_owned()]];
+        while let Some(level) = parents.last()
+            && !level.is_empty()
+        {
+            let children = self.children(level)?;
+            let with_children = self.delete(children, &[ErrorCode::NoNode, ErrorCode::NotEmpty])?;
+            parents.push(with_children);
+        }
+        for level in parents.into_iter().rev() {
+            self.delete(level, &[ErrorCode::NoNode])?;
+        }
+        Ok(())
     }
 
     /// Ends the session.
@@ -189,20 +169,49 @@ impl Session {
         self.create(requests, base, MARK)
     }
 
-    fn children(&mut self, path: &str) -> Result<Vec<String>, BenchError> {
-        self.call(
-            || format!("getChildren of {path}"),
-            |xid, out| append_list(path, xid, out),
-            read_names,
-        )
+    /// The paths of all children of `parents`; of one that has gone there are none.
+    fn children(&mut self, parents: &[String]) -> Result<Vec<String>, BenchError> {
+        let mut found = Vec::new();
+        self.pipeline(
+            "getChildren of a leftover",
+            parents.len(),
+            |index, xid, out| append_list(&parents[index], xid, out),
+            |index, reply| match reply {
+                Ok(body) => {
+                    let names = GetChildrenResponse::from_slice(body)?.children;
+                    let parent = &parents[index];
+                    found.extend(names.into_iter().map(|name| format!("{parent}/{name}")));
+                    Ok(true)
+                }
+                Err(code) => Ok(code == ErrorCode::NoNode.code()),
+            },
+        )?;
+        Ok(found)
     }
 
-    fn delete(&mut self, path: &str) -> Result<(), BenchError> {
-        self.call(
-            || format!("delete of {path}"),
-            |xid, out| append_delete(path, xid, out),
-            |_| Ok(()),
-        )
+    /// Deletes `paths`, except where one of the `excuses` forbids it; returns those that are
+    /// still there.
+    fn delete(
+        &mut self,
+        paths: Vec<String>,
+        excuses: &[ErrorCode],
+    ) -> Result<Vec<String>, BenchError> {
+        let mut kept = Vec::new();
+        self.pipeline(
+            "delete of a leftover",
+            paths.len(),
+            |index, xid, out| append_delete(&paths[index], xid, out),
+            |index, reply| match reply {
+                Ok(_) => Ok(true),
+                Err(code) => {
+                    if code != ErrorCode::NoNode.code() {
+                        kept.push(index);
+                    }
+                    Ok(excuses.iter().any(|excuse| excuse.code() == code))
+                }
+            },
+        )?;
+        Ok(kept.into_iter().map(|index| paths[index].clone()).collect())
     }
 
     fn create(&mut self, requests: &Requests, path: &str, data: &[u8]) -> Result<(), BenchError> {
@@ -255,14 +264,14 @@ impl Session {
         answer.map_err(|code| BenchError::Refused { what: what(), code })
     }
 
-    /// Sends `count` requests, many at a time, and hands the body of each reply to `read`. The
-    /// first that is refused ends it.
+    /// Sends `count` requests, many at a time, and hands each reply, its body or the code of its
+    /// error, to `read`, which says whether it is as it may be. The first that is not ends it.
     fn pipeline(
         &mut self,
         what: &str,
         count: usize,
         append: impl Fn(usize, i32, &mut Vec<u8>),
-        mut read: impl FnMut(usize, &[u8]) -> Result<(), JuteError>,
+        mut read: impl FnMut(usize, Result<&[u8], i32>) -> Result<bool, JuteError>,
     ) -> Result<(), BenchError> {
         let (mut sent, mut answered) = (0, 0);
         let mut refused = None;
@@ -276,9 +285,14 @@ impl Session {
             self.send(&out)?;
             self.receive(|frame| {
                 let mut from = Decoder::new(frame);
-                match ReplyHeader::decode(&mut from)?.err {
-                    0 => read(answered, from.rest())?,
-                    code => _ = refused.get_or_insert(code),
+                let code = ReplyHeader::decode(&mut from)?.err;
+                let reply = if code == 0 {
+                    Ok(from.rest())
+                } else {
+                    Err(code)
+                };
+                if !read(answered, reply)? {
+                    refused.get_or_insert(code);
                 }
                 answered += 1;
                 Ok(())
@@ -328,13 +342,8 @@ impl Session {
 }
 
 /// For replies of which only the header matters.
-fn ignore(_index: usize, _body: &[u8]) -> Result<(), JuteError> {
-    Ok(())
-}
-
-fn read_names(body: &[u8]) -> Result<Vec<String>, JuteError> {
-    let names = GetChildrenResponse::from_slice(body)?.children;
-    Ok(names.into_iter().map(str::to_owned).collect())
+fn is_done(_index: usize, reply: Result<&[u8], i32>) -> Result<bool, JuteError> {
+    Ok(reply.is_ok())
 }
 
 fn append_list(path: &str, xid: i32, out: &mut Vec<u8>) {
@@ -354,12 +363,14 @@ fn append_delete(path: &str, xid: i32, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::super::request::Sizes;
+    use super::super::spread::Spread;
     use super::super::testing;
     use super::*;
 
-    fn requests(value: usize) -> Requests {
+    fn requests(value: u32) -> Requests {
         let sizes = Sizes {
-            value,
+            value: Spread::only(value),
+            depth: Spread::only(1),
             keys: 1_000,
             children: 5,
             multi: 1,

@@ -8,8 +8,8 @@ use std::thread;
 
 use crate::jute::data::Stat;
 use crate::jute::proto::{
-    ConnectResponse, CreateRequest, DeleteRequest, GetDataRequest, MULTI_END, MultiHeader,
-    ReplyHeader, RequestHeader, SetDataRequest,
+    ConnectRequest, ConnectResponse, CreateRequest, DeleteRequest, GetDataRequest, MULTI_END,
+    MultiHeader, ReplyHeader, RequestHeader, SetDataRequest,
 };
 use crate::jute::{Decoder, JuteError, Record, op};
 use crate::types::ErrorCode;
@@ -49,6 +49,11 @@ impl Responder {
         responder
     }
 
+    /// The next frame asks for a session.
+    pub fn forget_session(&mut self) {
+        self.has_session = false;
+    }
+
     /// Appends the answers to what `bytes` asks.
     pub fn respond(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         let mut frames = std::mem::take(&mut self.frames);
@@ -64,9 +69,14 @@ impl Responder {
     fn answer(&mut self, frame: &[u8], out: &mut Vec<u8>) {
         if !self.has_session {
             self.has_session = true;
+            let asked = ConnectRequest::from_slice(frame).expect("the client asks for a session");
+            self.number += i64::from(asked.session_id == 0);
             let granted = ConnectResponse {
                 timeout_ms: 30_000,
-                session_id: self.number + 1,
+                session_id: match asked.session_id {
+                    0 => self.number,
+                    resumed => resumed,
+                },
                 ..ConnectResponse::default()
             };
             return granted.encode(out);
@@ -108,6 +118,11 @@ impl Responder {
             }
             op::DELETE => {
                 let delete = DeleteRequest::decode(from)?;
+                let below = format!("{}/", delete.path);
+                let mut later = tree.range(below.clone()..).map(|(path, _)| path);
+                if later.next().is_some_and(|path| path.starts_with(&below)) {
+                    return Ok(ErrorCode::NotEmpty);
+                }
                 if tree.remove(delete.path).is_none() {
                     return Ok(ErrorCode::NoNode);
                 }

@@ -1,7 +1,11 @@
 //! What the znodes hold: data that shows whose it is, so that a wrong answer is seen.
 //!
+//! The size of a key's value is drawn once, by its number, so that a wrong length is seen too.
 //! Layout of a value of at least [`TAG_BYTES`]: the key, a stamp that changes with every write,
 //! then a slice of one pattern that starts where the key says. Shorter values are only the slice.
+
+use super::random::scatter;
+use super::spread::Spread;
 
 /// Bytes of key and stamp.
 const TAG_BYTES: usize = 8;
@@ -9,41 +13,46 @@ const TAG_BYTES: usize = 8;
 /// Distinct places where a slice of the pattern can start; prime to the pattern's period.
 const STARTS: usize = 251;
 
-/// Makes and checks values of one size.
+/// Keeps sizes apart from what else is drawn by a key's number.
+const SIZE_SALT: u64 = 0x7369_7a65;
+
+/// Makes and checks values.
 #[derive(Clone, Debug)]
 pub struct Values {
-    size: usize,
+    sizes: Spread,
     pattern: Vec<u8>,
 }
 
 impl Values {
-    /// Values of `size` bytes.
-    pub fn new(size: usize) -> Values {
-        let pattern = (0..size + STARTS)
+    /// Values of as many bytes as `sizes` says.
+    pub fn new(sizes: Spread) -> Values {
+        let (_, size_max) = sizes.bounds();
+        let pattern = (0..size_max as usize + STARTS)
             .map(|place| (place * 7 % 256) as u8)
             .collect();
-        Values { size, pattern }
+        Values { sizes, pattern }
     }
 
-    /// Bytes in a value.
-    pub fn size(&self) -> usize {
-        self.size
+    /// Bytes in the value of `key`.
+    pub fn size(&self, key: u32) -> usize {
+        self.sizes.pick(scatter(key, SIZE_SALT)) as usize
     }
 
     /// Appends the value of `key`.
     pub fn append(&self, key: u32, stamp: u32, out: &mut Vec<u8>) {
-        if self.size < TAG_BYTES {
-            out.extend_from_slice(self.slice(key, self.size));
+        let size = self.size(key);
+        if size < TAG_BYTES {
+            out.extend_from_slice(self.slice(key, size));
             return;
         }
         out.extend_from_slice(&key.to_be_bytes());
         out.extend_from_slice(&stamp.to_be_bytes());
-        out.extend_from_slice(self.slice(key, self.size - TAG_BYTES));
+        out.extend_from_slice(self.slice(key, size - TAG_BYTES));
     }
 
     /// Whether `data` is a value of `key`, whatever its stamp.
     pub fn matches(&self, key: u32, data: &[u8]) -> bool {
-        if data.len() != self.size {
+        if data.len() != self.size(key) {
             return false;
         }
         match data.split_at_checked(TAG_BYTES) {
@@ -67,7 +76,7 @@ mod tests {
     #[test]
     fn values_are_recognised_and_damage_is_seen() {
         for size in [0, 1, 7, 8, 9, 100, 5_000] {
-            let values = Values::new(size);
+            let values = Values::new(Spread::only(size as u32));
             let mut data = Vec::new();
             values.append(12_345, 6, &mut data);
             assert_eq!(data.len(), size);
@@ -84,7 +93,7 @@ mod tests {
 
     #[test]
     fn another_key_does_not_match() {
-        let values = Values::new(100);
+        let values = Values::new(Spread::only(100));
         let mut data = Vec::new();
         values.append(1, 0, &mut data);
         assert!(!values.matches(2, &data));

@@ -1,56 +1,11 @@
 //! Which operation on which key comes next. Deterministic for a seed.
 
+use std::fmt;
 use std::str::FromStr;
 
-/// What a connection can be asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Operation {
-    /// getData of a prepared key.
-    Get,
-    /// setData of a prepared key.
-    Set,
-    /// create of a new znode in the connection's own directory.
-    Create,
-    /// delete of the oldest znode that the connection created; where there is none, a create.
-    Delete,
-    /// exists of a prepared key.
-    Exists,
-    /// getChildren of a prepared directory.
-    GetChildren,
-    /// A transaction of setData on several keys.
-    Multi,
-    /// sync.
-    Sync,
-}
-
-impl Operation {
-    /// Every operation, in the order of reports; an operation's place is its number.
-    pub const ALL: [Operation; 8] = [
-        Operation::Get,
-        Operation::Set,
-        Operation::Create,
-        Operation::Delete,
-        Operation::Exists,
-        Operation::GetChildren,
-        Operation::Multi,
-        Operation::Sync,
-    ];
-
-    /// The name in `--mix` and in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Operation::Get => "get",
-            Operation::Set => "set",
-            Operation::Create => "create",
-            Operation::Delete => "delete",
-            Operation::Exists => "exists",
-            Operation::GetChildren => "getChildren",
-            Operation::Multi => "multi",
-            Operation::Sync => "sync",
-        }
-    }
-}
+use super::keys::Keys;
+use super::operation::Operation;
+use super::random::Random;
 
 /// Operations with weights, such as `get=9,set=1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +24,12 @@ impl Mix {
 
     /// Whether `operation` can come.
     pub fn contains(&self, operation: Operation) -> bool {
-        self.cumulative.iter().any(|&(known, _)| known == operation)
+        self.operations().any(|known| known == operation)
+    }
+
+    /// The operations that can come.
+    pub fn operations(&self) -> impl Iterator<Item = Operation> {
+        self.cumulative.iter().map(|&(operation, _)| operation)
     }
 
     fn pick(&self, random: &mut Random) -> Operation {
@@ -120,6 +80,18 @@ impl FromStr for Mix {
     }
 }
 
+impl fmt::Display for Mix {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut before = 0;
+        for (place, (operation, upto)) in self.cumulative.iter().enumerate() {
+            let comma = if place > 0 { "," } else { "" };
+            write!(out, "{comma}{}={}", operation.name(), upto - before)?;
+            before = *upto;
+        }
+        Ok(())
+    }
+}
+
 /// One request to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
@@ -140,23 +112,21 @@ pub struct Generator {
 impl Generator {
     /// Generators of one run differ by `connection`; the same numbers give the same requests.
     pub fn new(seed: u64, connection: u64) -> Generator {
-        let mut random = Random(seed);
-        random.0 ^= Random(connection).next();
         Generator {
-            random,
+            random: Random::new(seed ^ Random::new(connection).next()),
             created: 0,
             deleted: 0,
         }
     }
 
-    /// The next request, over `keys` prepared keys.
-    pub fn next(&mut self, mix: &Mix, keys: u32) -> Step {
+    /// The next request.
+    pub fn next(&mut self, mix: &Mix, keys: &Keys) -> Step {
         let operation = match mix.pick(&mut self.random) {
             Operation::Delete if self.created == self.deleted => Operation::Create,
             picked => picked,
         };
         let target = match operation {
-            Operation::Create => {
+            Operation::Create | Operation::CreateEphemeral => {
                 self.created = self.created.wrapping_add(1);
                 self.created
             }
@@ -166,9 +136,13 @@ impl Generator {
                 self.deleted = self.deleted.wrapping_add(1);
                 self.deleted
             }
-            Operation::GetChildren | Operation::Sync => 0,
+            Operation::GetChildren
+            | Operation::Sync
+            | Operation::Ping
+            | Operation::Reconnect
+            | Operation::Renew => 0,
             Operation::Get | Operation::Set | Operation::Exists | Operation::Multi => {
-                self.random.below(keys)
+                keys.pick(&mut self.random)
             }
         };
         Step { operation, target }
@@ -181,28 +155,14 @@ impl Generator {
     }
 }
 
-/// SplitMix64: small, fast, good enough to spread keys, and the same on every machine.
-#[derive(Clone, Debug)]
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// Uniform in `0..bound`, up to a bias of `bound` in 2^32.
-    fn below(&mut self, bound: u32) -> u32 {
-        (((self.next() >> 32) * u64::from(bound)) >> 32) as u32
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::keys::Popularity;
     use super::*;
+
+    fn keys(count: u32) -> Keys {
+        Keys::new(count, Popularity::Uniform)
+    }
 
     fn mix(text: &str) -> Mix {
         text.parse().expect("a valid mix")
@@ -215,7 +175,7 @@ mod tests {
         let mut sets = 0_u32;
         let mut hits = [0_u32; 100];
         for _ in 0..100_000 {
-            let step = generator.next(&mix, 100);
+            let step = generator.next(&mix, &keys(100));
             sets += u32::from(step.operation == Operation::Set);
             hits[step.target as usize] += 1;
         }
@@ -228,7 +188,7 @@ mod tests {
         let mix = mix("get");
         let steps = |seed, connection| {
             let mut generator = Generator::new(seed, connection);
-            std::array::from_fn::<_, 16, _>(|_| generator.next(&mix, 1_000_000))
+            std::array::from_fn::<_, 16, _>(|_| generator.next(&mix, &keys(1_000_000)))
         };
         assert_eq!(steps(7, 3), steps(7, 3));
         assert_ne!(steps(7, 3), steps(7, 4));
@@ -239,7 +199,7 @@ mod tests {
     fn deletes_follow_creates() {
         let mut generator = Generator::new(1, 1);
         let only_deletes = mix("delete");
-        let steps: [Step; 4] = std::array::from_fn(|_| generator.next(&only_deletes, 1));
+        let steps: [Step; 4] = std::array::from_fn(|_| generator.next(&only_deletes, &keys(1)));
         let expected = [
             (Operation::Create, 1),
             (Operation::Delete, 1),
@@ -247,9 +207,9 @@ mod tests {
             (Operation::Delete, 2),
         ];
         assert_eq!(steps.map(|step| (step.operation, step.target)), expected);
-        generator.next(&only_deletes, 1);
+        generator.next(&only_deletes, &keys(1));
         generator.forget_created();
-        let first = generator.next(&only_deletes, 1);
+        let first = generator.next(&only_deletes, &keys(1));
         assert_eq!((first.operation, first.target), (Operation::Create, 1));
     }
 

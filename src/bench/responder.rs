@@ -1,0 +1,289 @@
+//! A server that does nothing but answer: what the client can do at most, and what any server
+//! pays for its sockets and bytes.
+//!
+//! It keeps no znodes. It knows what a run of the same options put where, and answers each
+//! request with what the run expects.
+
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
+
+use crate::jute::data::Stat;
+use crate::jute::proto::{
+    ConnectRequest, ConnectResponse, CreateRequest, MULTI_END, MultiHeader, ReplyHeader,
+    RequestHeader, SetDataRequest,
+};
+use crate::jute::{Decoder, JuteError, Record, op};
+use crate::types::ErrorCode;
+
+use super::error::ProtocolError;
+use super::frame::Frames;
+use super::request::framed;
+use super::value::Values;
+
+/// The token of the listener; connections have the smaller ones.
+const LISTENER: Token = Token(usize::MAX);
+
+/// Bytes read at once.
+const READ_BYTES: usize = 256 << 10;
+
+/// How soon a responder that is to end does so.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Digits of a number at the end of a path.
+const DIGITS: usize = 10;
+
+/// What a run expects.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// The data of each key.
+    pub values: Values,
+    /// Children of every directory.
+    pub children: u32,
+}
+
+/// Listens on a port, and answers until it is told to end.
+#[derive(Debug)]
+pub struct Responder {
+    expected: Expected,
+    listener: TcpListener,
+    poll: Poll,
+    peers: Vec<Option<Peer>>,
+    buffer: Vec<u8>,
+}
+
+/// One connection.
+#[derive(Debug)]
+struct Peer {
+    stream: TcpStream,
+    has_session: bool,
+    frames: Frames,
+    out: Vec<u8>,
+    sent: usize,
+}
+
+impl Responder {
+    /// Listens on `address`.
+    pub fn bind(address: SocketAddr, expected: Expected) -> io::Result<Responder> {
+        let poll = Poll::new()?;
+        let mut listener = TcpListener::bind(address)?;
+        poll.registry()
+            .register(&mut listener, LISTENER, Interest::READABLE)?;
+        Ok(Responder {
+            expected,
+            listener,
+            poll,
+            peers: Vec::new(),
+            buffer: vec![0; READ_BYTES],
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Answers until `stop`.
+    pub fn run(mut self, stop: &Arc<AtomicBool>) -> io::Result<()> {
+        let mut events = Events::with_capacity(1_024);
+        while !stop.load(Ordering::Relaxed) {
+            match self.poll.poll(&mut events, Some(PATIENCE)) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+            for event in &events {
+                match event.token() {
+                    LISTENER => self.accept()?,
+                    Token(place) => {
+                        // A client that breaks ends its own connection only.
+                        if self.serve(place).is_err() {
+                            self.peers[place] = None;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self) -> io::Result<()> {
+        loop {
+            let mut stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            stream.set_nodelay(true)?;
+            let free = self.peers.iter().position(Option::is_none);
+            let place = free.unwrap_or(self.peers.len());
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            self.poll
+                .registry()
+                .register(&mut stream, Token(place), interest)?;
+            let peer = Some(Peer {
+                stream,
+                has_session: false,
+                frames: Frames::default(),
+                out: Vec::new(),
+                sent: 0,
+            });
+            if place == self.peers.len() {
+                self.peers.push(peer);
+            } else {
+                self.peers[place] = peer;
+            }
+        }
+    }
+
+    fn serve(&mut self, place: usize) -> Result<(), Gone> {
+        let Some(peer) = &mut self.peers[place] else {
+            return Ok(());
+        };
+        loop {
+            match peer.stream.read(&mut self.buffer) {
+                Ok(0) => return Err(Gone),
+                Ok(count) => {
+                    peer.handle(&self.buffer[..count], place, &self.expected)?;
+                    peer.flush()?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Err(Gone),
+            }
+        }
+        peer.flush()
+    }
+}
+
+/// The connection has ended, or must.
+#[derive(Debug)]
+struct Gone;
+
+impl From<ProtocolError> for Gone {
+    fn from(_: ProtocolError) -> Gone {
+        Gone
+    }
+}
+
+impl Peer {
+    fn handle(&mut self, bytes: &[u8], place: usize, expected: &Expected) -> Result<(), Gone> {
+        let Peer {
+            has_session,
+            frames,
+            out,
+            ..
+        } = self;
+        frames.feed(bytes, |frame| {
+            let mut result = Ok(());
+            framed(out, |out| {
+                result = if *has_session {
+                    answer(frame, expected, out)
+                } else {
+                    *has_session = true;
+                    grant(frame, place, out)
+                };
+            });
+            Ok(result?)
+        })?;
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Gone> {
+        while self.sent < self.out.len() {
+            match self.stream.write(&self.out[self.sent..]) {
+                Ok(count) => self.sent += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Err(Gone),
+            }
+        }
+        self.out.clear();
+        self.sent = 0;
+        Ok(())
+    }
+}
+
+fn grant(frame: &[u8], place: usize, out: &mut Vec<u8>) -> Result<(), JuteError> {
+    let asked = ConnectRequest::from_slice(frame)?;
+    let granted = ConnectResponse {
+        timeout_ms: asked.timeout_ms,
+        session_id: match asked.session_id {
+            0 => place as i64 + 1,
+            resumed => resumed,
+        },
+        passwd: Some(&[0; 16]),
+        ..ConnectResponse::default()
+    };
+    granted.encode(out);
+    Ok(())
+}
+
+fn answer(frame: &[u8], expected: &Expected, out: &mut Vec<u8>) -> Result<(), JuteError> {
+    let from = &mut Decoder::new(frame);
+    let header = RequestHeader::decode(from)?;
+    let reply = ReplyHeader {
+        xid: header.xid,
+        zxid: 1,
+        err: ErrorCode::Ok.code(),
+    };
+    reply.encode(out);
+    match header.kind {
+        op::GET_DATA => {
+            let key = key_of(<&str>::decode(from)?);
+            let size = expected.values.size(key);
+            (size as i32).encode(out);
+            expected.values.append(key, 0, out);
+            stat(size).encode(out);
+        }
+        op::EXISTS => {
+            let key = key_of(<&str>::decode(from)?);
+            stat(expected.values.size(key)).encode(out);
+        }
+        op::SET_DATA => set(from, out)?,
+        op::CREATE => CreateRequest::decode(from)?.path.encode(out),
+        op::GET_CHILDREN => {
+            (expected.children as i32).encode(out);
+            for child in 0..expected.children {
+                format!("c{child}").as_str().encode(out);
+            }
+        }
+        op::MULTI => loop {
+            let header = MultiHeader::decode(from)?;
+            header.encode(out);
+            if header == MULTI_END {
+                break;
+            }
+            set(from, out)?;
+        },
+        op::SYNC => <&str>::decode(from)?.encode(out),
+        op::DELETE | op::PING | op::CLOSE_SESSION => {}
+        other => return Err(JuteError::UnknownType(other)),
+    }
+    Ok(())
+}
+
+fn set(from: &mut Decoder<'_>, out: &mut Vec<u8>) -> Result<(), JuteError> {
+    let set = SetDataRequest::decode(from)?;
+    stat(set.data.unwrap_or_default().len()).encode(out);
+    Ok(())
+}
+
+/// The number at the end of a prepared key's path; 0 where there is none.
+fn key_of(path: &str) -> u32 {
+    let digits = path.len().checked_sub(DIGITS);
+    digits
+        .and_then(|at| path.get(at..)?.parse().ok())
+        .unwrap_or(0)
+}
+
+fn stat(data_length: usize) -> Stat {
+    Stat {
+        data_length: data_length as i32,
+        ..Stat::default()
+    }
+}
