@@ -15,6 +15,9 @@ use zkore::session::{SessionConfig, SessionTable};
 use zkore::tree::{Tree, TreeConfig, View, open_acl};
 use zkore::types::{SessionId, Zxid};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ORIGIN: Origin = Origin {
     shard: ShardId(0),
     conn: ConnId(1),

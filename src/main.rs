@@ -15,6 +15,11 @@ use zkore::launch::{self, EnsembleRequest, Environment, LaunchError, Request};
 use zkore::rt::disk::StdDisk;
 use zkore::wal::{self, WalError};
 
+/// Small blocks of many sizes, freed on other threads than they were made on: what the C library's
+/// allocator is slow at (perf/modules.md). It asks for huge pages too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Exit code of a bad command line or configuration, as Apache's `ExitCode.INVALID_INVOCATION`.
 const EXIT_INVALID: u8 = 2;
 /// Environment variable with a filter for log lines, as `tracing_subscriber::EnvFilter` reads it.
