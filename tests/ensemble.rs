@@ -1,5 +1,5 @@
-//! Ensembles of real processes, some of them Apache ZooKeeper's: `tests/ensemble/scenarios.py`
-//! says what each must stand. kazoo is the client.
+//! Ensembles of real processes, some of them Apache ZooKeeper's: the scripts in `tests/ensemble` say
+//! what each must stand. kazoo is the client, where it is not one that hides less.
 
 #[path = "interop/support.rs"]
 #[allow(
@@ -18,7 +18,11 @@ const LIMIT: Duration = Duration::from_secs(240);
 /// Runs a scenario with members of these kinds: `z` is zkore, `a` Apache ZooKeeper; numbered from 1,
 /// and the one with the largest number is elected where all are equal.
 fn scenario(name: &str, kinds: &str) {
-    let parts: &[&str] = if kinds.contains('a') {
+    run("scenarios.py", name, kinds);
+}
+
+fn run(file: &str, name: &str, kinds: &str) {
+    let parts: &[&str] = if kinds.contains('a') || name == "read_only" {
         &["venv", "jars"]
     } else {
         &["venv"]
@@ -29,7 +33,7 @@ fn scenario(name: &str, kinds: &str) {
     let folder = support::top().join("tests/ensemble");
     let mut python = Command::new(support::cache().join("venv/bin/python"));
     python
-        .arg(folder.join("scenarios.py"))
+        .arg(folder.join(file))
         .args([name, kinds])
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("ZKORE", support::zkore_binary())
@@ -57,6 +61,27 @@ fn members_come_back_behind_empty_and_ahead() {
 #[test]
 fn sessions_outlive_members_and_move() {
     scenario("sessions", "zzz");
+}
+
+#[test]
+fn a_member_without_a_quorum_serves_who_only_reads() {
+    for kinds in ["zzz", "aaa"] {
+        run("modes.py", "read_only", kinds);
+    }
+}
+
+#[test]
+fn sessions_of_one_member_cost_no_transaction() {
+    for kinds in ["zzzz", "zaza", "azaz", "aaaa"] {
+        run("modes.py", "local_sessions", kinds);
+    }
+}
+
+#[test]
+fn sessions_of_one_member_become_global_with_an_ephemeral() {
+    for kinds in ["zzzz", "zaza", "azaz", "aaaa"] {
+        run("modes.py", "upgraded_sessions", kinds);
+    }
 }
 
 #[test]

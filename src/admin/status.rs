@@ -48,6 +48,11 @@ pub struct Status {
     pub leader: Option<LeaderReport>,
     /// Live sessions and when they expire, in monotonic milliseconds: for `dump`.
     pub sessions: Vec<(SessionId, u64)>,
+    /// Instead of those where another server decides when they expire: sessions of the ensemble and
+    /// their timeouts in milliseconds.
+    pub learner_sessions: Option<Vec<(SessionId, i32)>>,
+    /// Like `sessions`, those that this member alone knows; `None` where there can be none.
+    pub local_sessions: Option<Vec<(SessionId, u64)>>,
     /// Ephemeral nodes of each session that has any: for `dump`.
     pub ephemerals: Vec<(SessionId, Vec<String>)>,
     /// Recent digests of the tree: for `hash`.

@@ -187,13 +187,29 @@ fn connection(conn: &ConnReport, is_brief: bool) -> String {
 }
 
 fn dump(status: &Status, out: &mut String) {
-    out.push_str("SessionTracker dump:\nSession ");
-    let sessions = status.sessions.iter();
-    expiry_sets(
-        status,
-        sessions.map(|&(session, at_ms)| (at_ms, session.to_string())),
-        out,
-    );
+    out.push_str("SessionTracker dump:\n");
+    if let Some(local) = &status.local_sessions {
+        out.push_str("Local ");
+        session_sets(status, local, out);
+    }
+    match &status.learner_sessions {
+        Some(sessions) => {
+            line(
+                out,
+                "Global ",
+                format_args!("Sessions({}):", sessions.len()),
+            );
+            for (session, timeout_ms) in sessions {
+                line(out, "", format_args!("{session}\t{timeout_ms}ms"));
+            }
+        }
+        None => {
+            if status.local_sessions.is_some() {
+                out.push_str("Global ");
+            }
+            session_sets(status, &status.sessions, out);
+        }
+    }
     out.push_str("ephemeral nodes dump:\n");
     let count = status.ephemerals.len();
     line(out, "Sessions with Ephemerals ", format_args!("({count}):"));
@@ -212,6 +228,13 @@ fn dump(status: &Status, out: &mut String) {
         (at_ms, format!("ip: {peer} sessionId: {}", conn.session))
     });
     expiry_sets(status, conns, out);
+}
+
+fn session_sets(status: &Status, sessions: &[(SessionId, u64)], out: &mut String) {
+    out.push_str("Session ");
+    let sessions = sessions.iter();
+    let sets = sessions.map(|&(session, at_ms)| (at_ms, session.to_string()));
+    expiry_sets(status, sets, out);
 }
 
 /// Apache's `ExpiryQueue.dump`: what expires, by when.

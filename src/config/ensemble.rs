@@ -49,6 +49,11 @@ pub struct EnsembleConfig {
     pub notification_interval_ms_max: u64,
     /// Whether a leader serves clients; default yes. (`leaderServes`)
     pub leader_serves: bool,
+    /// Whether new sessions live on this member alone. (`localSessionsEnabled`)
+    pub has_local_sessions: bool,
+    /// Whether they become sessions of the ensemble when they make an ephemeral node.
+    /// (`localSessionsUpgradingEnabled`)
+    pub is_upgrading_sessions: bool,
 }
 
 impl Default for EnsembleConfig {
@@ -69,6 +74,8 @@ impl Default for EnsembleConfig {
             notification_interval_ms_min: 200,
             notification_interval_ms_max: 60_000,
             leader_serves: true,
+            has_local_sessions: false,
+            is_upgrading_sessions: false,
         }
     }
 }

@@ -95,8 +95,8 @@ fn every_key_has_its_effect() {
          syncLimit=2\nconnectToLearnerMasterLimit=3\nleaderConnectDelayDuringRetryMs=4\n\
          quorumListenOnAllIPs=true\nmultiAddress.enabled=true\ncnxTimeout=5\n\
          electionPortBindRetry=0\ntcpKeepAlive=true\nfastleader.minNotificationInterval=6\n\
-         fastleader.maxNotificationInterval=7\nleaderServes=no\nlocalSessionsEnabled=false\n\
-         localSessionsUpgradingEnabled=false\npeerType=observer\nelectionAlg=3\n\
+         fastleader.maxNotificationInterval=7\nleaderServes=no\nlocalSessionsEnabled=true\n\
+         localSessionsUpgradingEnabled=true\npeerType=observer\nelectionAlg=3\n\
          observerMasterPort=0\nreconfigEnabled=false\nstandaloneEnabled=false\n",
     );
     let expected = EnsembleConfig {
@@ -113,6 +113,8 @@ fn every_key_has_its_effect() {
         notification_interval_ms_min: 6,
         notification_interval_ms_max: 7,
         leader_serves: false,
+        has_local_sessions: true,
+        is_upgrading_sessions: true,
     };
     assert_eq!(ensemble, expected);
     assert_eq!(ensemble.ensemble.version, 0x1_0000_000a);

@@ -35,6 +35,11 @@ impl<'a> Create<'a> {
         }
     }
 
+    /// Whether its mode is an ephemeral one.
+    pub fn is_ephemeral(&self) -> bool {
+        CreateMode::from_flags(self.flags).is_some_and(CreateMode::is_ephemeral)
+    }
+
     pub fn of_ttl_request(request: CreateTtlRequest<'a>) -> Create<'a> {
         Create {
             op: op::CREATE_TTL,
@@ -88,6 +93,9 @@ impl Work<'_> {
         };
         if !is_ttl_good {
             return Err(ErrorCode::BadArguments);
+        }
+        if mode.is_ephemeral() {
+            self.ephemerals?;
         }
         match self.session_state {
             Err(ErrorCode::UnknownSession) if mode.is_ephemeral() => Err(ErrorCode::SessionExpired),

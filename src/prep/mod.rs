@@ -61,6 +61,8 @@ pub struct RequestView<'a> {
     pub session: SessionId,
     /// Whether the client may act for that session: [`crate::session::SessionTable::check`].
     pub session_state: Result<(), ErrorCode>,
+    /// Whether that session may own ephemeral nodes: one that this member alone knows may not.
+    pub ephemerals: Result<(), ErrorCode>,
     /// The identities of the connection.
     pub identities: &'a [Identity],
     /// Whether a learner forwards it, which waits for a transaction in any case.
@@ -93,6 +95,7 @@ struct Work<'w> {
     tip: Tip<'w>,
     session: SessionId,
     session_state: Result<(), ErrorCode>,
+    ephemerals: Result<(), ErrorCode>,
     identities: &'w [Identity],
 }
 
@@ -112,6 +115,7 @@ impl Preparer {
             tip: Tip::new(tree),
             session: request.session,
             session_state: request.session_state,
+            ephemerals: request.ephemerals,
             identities: request.identities,
         };
         let result = match request.op {
@@ -148,6 +152,18 @@ impl Preparer {
 /// The transaction that opens a session.
 pub fn create_session(timeout_ms: i32) -> Txn<'static> {
     Txn::CreateSession(CreateSessionTxn { timeout_ms })
+}
+
+/// Whether a request is to make an ephemeral node, by an operation for which the session of one
+/// member alone becomes one of the ensemble (Apache's `checkUpgradeSession`).
+pub fn makes_ephemeral(op: i32, body: &[u8]) -> bool {
+    match op {
+        op::CREATE | op::CREATE2 => {
+            decode(body).is_ok_and(|request| Create::of_request(op, request).is_ephemeral())
+        }
+        op::MULTI => multi::makes_ephemeral(body),
+        _ => false,
+    }
 }
 
 impl Work<'_> {

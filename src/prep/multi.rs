@@ -53,6 +53,15 @@ fn failed(code: ErrorCode, at: usize, count: usize) -> Outcome {
     Outcome::MultiFailed(codes)
 }
 
+/// Whether one of the operations is to make an ephemeral node.
+pub(super) fn makes_ephemeral(body: &[u8]) -> bool {
+    let is_one = |operation: &Operation<'_>| match operation {
+        Operation::Create(create) => create.is_ephemeral(),
+        _ => false,
+    };
+    read(body).is_ok_and(|operations| operations.iter().any(is_one))
+}
+
 impl Work<'_> {
     fn operation<'a>(&mut self, operation: Operation<'a>) -> Result<Txn<'a>, ErrorCode> {
         match operation {

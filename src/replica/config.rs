@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::sequencer::LocalSessions;
 use crate::tree::TreeConfig;
 use crate::types::{Ensemble, ServerId};
 
@@ -31,6 +32,11 @@ pub struct MemberConfig {
     pub heartbeat_ms: u64,
     /// Whether it serves clients while it leads.
     pub leader_serves: bool,
+    /// How long it looks for a leader, in milliseconds, before it serves clients that only read;
+    /// `None` is never (`readonlymode.enabled`).
+    pub read_only_after_ms: Option<u64>,
+    /// Whether sessions may live on this member alone.
+    pub local_sessions: LocalSessions,
     /// Milliseconds after which a vote is sent again: at first, and at most.
     pub notification_interval_ms: (u64, u64),
 }

@@ -57,6 +57,7 @@ impl Replica {
             return;
         };
         member.election.look(tip, epoch, now.monotonic_ms);
+        member.looking_since_ms = now.monotonic_ms;
         self.role = Role::Looking;
         self.settle_election(now);
     }
@@ -90,13 +91,16 @@ impl Replica {
         if !matches!(self.role, Role::Looking) {
             return;
         }
-        match member.election.poll_decision() {
-            None => {}
-            Some(Decision::Lead) if self.storage.needs_repair() => {
+        let Some(decision) = member.election.poll_decision() else {
+            return;
+        };
+        self.end_read_only();
+        match decision {
+            Decision::Lead if self.storage.needs_repair() => {
                 self.look(now, "its log was damaged, so this server cannot lead");
             }
-            Some(Decision::Lead) => self.lead(now),
-            Some(Decision::Follow(leader) | Decision::Observe(leader)) => {
+            Decision::Lead => self.lead(now),
+            Decision::Follow(leader) | Decision::Observe(leader) => {
                 tracing::info!(%leader, "following");
                 self.role = Role::Dialing(leader);
                 self.dial_if_due(now);
@@ -258,6 +262,7 @@ impl Replica {
             Role::Leading(leading) => leading.leader.tick(now_ms),
             Role::Learning(learning) => learning.learner.tick(now_ms),
             Role::Dialing(_) => self.dial_if_due(now),
+            Role::Looking => self.serve_read_only_if_due(now),
             _ => {}
         }
     }

@@ -23,6 +23,7 @@ mod hosts;
 mod leading;
 mod learning;
 mod looking;
+mod read_only;
 #[cfg(test)]
 mod tests;
 
@@ -70,6 +71,8 @@ pub enum Mode {
     Follower,
     /// It observes.
     Observer,
+    /// It looks for a leader, and lets clients read meanwhile.
+    ReadOnly,
 }
 
 /// What the driver is to do.
@@ -91,7 +94,7 @@ pub enum Output {
         sessions: Vec<(SessionId, i32)>,
     },
     /// Serve clients: each shard gets a view ([`Replica::view`]). Clients that have seen up to
-    /// this zxid are welcome.
+    /// this zxid are welcome, and with [`Mode::ReadOnly`] only those who make do with reading.
     Serve(Zxid),
     /// Serve nobody: disconnect all clients; each shard gets a view of an empty tree.
     Retire,
@@ -120,6 +123,8 @@ struct Member {
     dial_not_before_ms: u64,
     /// Attempts in a row to follow somebody that came to nothing.
     failures: u32,
+    /// Since when this server looks for a leader.
+    looking_since_ms: u64,
 }
 
 /// A server. See the module's documentation.
@@ -160,6 +165,7 @@ impl Replica {
             sequencer.halt();
             sequencer.know_committed(committed);
             sequencer.set_config(&config.ensemble.to_string());
+            sequencer.set_local_sessions(config.local_sessions);
             let mut election = ElectionConfig::new(config.my_id, Arc::clone(&config.ensemble));
             (
                 election.notification_interval_min_ms,
@@ -171,6 +177,7 @@ impl Replica {
                 early: BTreeMap::new(),
                 dial_not_before_ms: 0,
                 failures: 0,
+                looking_since_ms: now.monotonic_ms,
             }
         });
         let mut replica = Replica {
@@ -215,6 +222,7 @@ impl Replica {
                     Mode::Follower
                 }
             }
+            Role::Looking if self.is_serving => Mode::ReadOnly,
             _ => Mode::Looking,
         }
     }
@@ -372,6 +380,8 @@ impl Replica {
                 now_ms: now.monotonic_ms,
             };
             self.sequencer.tick(now, heard_up_to_ms, &mut log);
+        } else if self.is_serving {
+            self.sequencer.expire_locals();
         }
         self.settle(now);
     }

@@ -16,7 +16,7 @@ use crate::jute::{Record, op};
 use crate::metrics::WriteMetrics;
 use crate::mutation::{self, Mutation};
 use crate::prep::{PrepConfig, ReapConfig};
-use crate::sequencer::{Now, Sequencer, SequencerConfig, SnapshotPolicy};
+use crate::sequencer::{LocalSessions, Now, Sequencer, SequencerConfig, SnapshotPolicy};
 use crate::session::{SessionConfig, SessionTable};
 use crate::snapshot;
 use crate::storage::{Storage, StorageOptions};
@@ -225,6 +225,8 @@ impl World {
                 silence_limit_ms: 300,
                 heartbeat_ms: 50,
                 leader_serves: true,
+                read_only_after_ms: None,
+                local_sessions: LocalSessions::Disabled,
                 notification_interval_ms: (200, 400),
             }),
             tree,

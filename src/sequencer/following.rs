@@ -6,13 +6,14 @@ use crate::exchange::{Answer, Item, Origin, Owner, Request, ToSequencer};
 use crate::jute::op;
 use crate::jute::quorum::AuthId;
 use crate::jute::txn::{Txn, TxnHeader, decode_txn};
+use crate::prep::makes_ephemeral;
 use crate::session::session_password;
 use crate::tree::{Applied, Outcome};
 use crate::types::{ErrorCode, SessionId, Zxid};
 use crate::zab::leader::Forwarded;
 use crate::zab::learner::AppendFault;
 
-use super::{DIGEST_LEN, DIGEST_VERSION, Log, Now, Sequencer};
+use super::{DIGEST_LEN, DIGEST_VERSION, Log, Now, Sequencer, attached};
 
 /// What goes to the leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,11 +27,15 @@ pub enum ToLeader {
 /// A request on its way.
 #[derive(Debug)]
 struct Pending {
-    origin: Origin,
+    /// Whom to answer; nobody where a session of this server alone becomes one of the ensemble.
+    origin: Option<Origin>,
     xid: i32,
     op: i32,
     timeout_ms: i32,
     received_us: u64,
+    /// Whether a session that this server alone knows is to own an ephemeral node: the leader
+    /// refuses that because it does not know the session.
+    is_local_ephemeral: bool,
 }
 
 /// What a learner's clients wait for.
@@ -39,7 +44,9 @@ pub struct Following {
     /// Of each session, in order.
     requests: BTreeMap<SessionId, VecDeque<Pending>>,
     /// The leader answers syncs in order, without saying whose they are.
-    syncs: VecDeque<Pending>,
+    syncs: VecDeque<(SessionId, Pending)>,
+    /// Who closes a session that this server alone knows, behind requests on their way.
+    closes: BTreeMap<SessionId, Pending>,
     revalidations: BTreeMap<SessionId, VecDeque<(Origin, i32)>>,
     /// Sessions heard from since the leader last asked, with their timeouts in milliseconds.
     touched: BTreeMap<SessionId, i32>,
@@ -69,7 +76,7 @@ impl Following {
         }));
         self.waiting += 1;
         if pending.op == op::SYNC {
-            self.syncs.push_back(pending);
+            self.syncs.push_back((session, pending));
         } else {
             self.requests.entry(session).or_default().push_back(pending);
         }
@@ -92,24 +99,38 @@ impl Following {
         self.waiting -= 1;
         pending
     }
+
+    /// Who closes this session, if nothing that it asked for before is still on its way.
+    fn take_close(&mut self, session: SessionId) -> Option<Pending> {
+        if !self.closes.contains_key(&session)
+            || self.requests.contains_key(&session)
+            || self.syncs.iter().any(|(of, _)| *of == session)
+        {
+            return None;
+        }
+        self.closes.remove(&session)
+    }
 }
 
 impl Sequencer {
     /// Takes in a shard's message where another server decides.
-    pub(super) fn forward(&mut self, message: ToSequencer) {
+    pub(super) fn forward(&mut self, message: ToSequencer, now: Now) {
         match message {
             ToSequencer::Request(request) => self.forward_request(request),
+            ToSequencer::OpenSession { origin, timeout_ms } if self.locals.are_enabled() => {
+                self.open_local(origin, timeout_ms, now);
+            }
             ToSequencer::OpenSession { origin, timeout_ms } => {
                 let session = self.sessions.next_id();
-                let pending = Pending {
-                    origin,
-                    xid: 0,
-                    op: op::CREATE_SESSION,
-                    timeout_ms,
-                    received_us: 0,
-                };
-                let body = timeout_ms.to_be_bytes().into();
-                self.following().forward(session, pending, body, Vec::new());
+                self.forward_open(session, Some(origin), timeout_ms);
+            }
+            ToSequencer::ReattachSession {
+                origin,
+                session,
+                password,
+                timeout_ms,
+            } if self.is_local(session) => {
+                self.reattach(origin, session, &password, timeout_ms, now);
             }
             ToSequencer::ReattachSession {
                 origin,
@@ -139,8 +160,47 @@ impl Sequencer {
         }
     }
 
+    /// Has the leader open a session for everybody.
+    fn forward_open(&mut self, session: SessionId, origin: Option<Origin>, timeout_ms: i32) {
+        let pending = Pending {
+            origin,
+            xid: 0,
+            op: op::CREATE_SESSION,
+            timeout_ms,
+            received_us: 0,
+            is_local_ephemeral: false,
+        };
+        let body = timeout_ms.to_be_bytes().into();
+        self.following().forward(session, pending, body, Vec::new());
+    }
+
     fn forward_request(&mut self, request: Request) {
-        self.note_touched(request.session);
+        let session = request.session;
+        self.note_touched(session);
+        let mut pending = Pending {
+            origin: Some(request.origin),
+            xid: request.xid,
+            op: request.op,
+            timeout_ms: 0,
+            received_us: request.received_us,
+            is_local_ephemeral: false,
+        };
+        if self.is_local(session) {
+            if request.op == op::CLOSE_SESSION {
+                self.locals.remove(session);
+                self.following().closes.insert(session, pending);
+                return self.close_local(session);
+            }
+            if makes_ephemeral(request.op, &request.body) {
+                if self.locals.can_upgrade() {
+                    let timeout_ms = self.local_sessions().timeout_ms(session);
+                    self.locals.begin_upgrade(session);
+                    self.forward_open(session, None, timeout_ms.unwrap_or(0));
+                } else {
+                    pending.is_local_ephemeral = true;
+                }
+            }
+        }
         let auth = request
             .identities
             .iter()
@@ -149,15 +209,19 @@ impl Sequencer {
                 id: identity.id.clone(),
             })
             .collect();
-        let pending = Pending {
-            origin: request.origin,
-            xid: request.xid,
-            op: request.op,
-            timeout_ms: 0,
-            received_us: request.received_us,
-        };
         self.following()
-            .forward(request.session, pending, request.body, auth);
+            .forward(session, pending, request.body, auth);
+    }
+
+    /// Answers who closes a session that this server alone knows, once all that it asked for before
+    /// has been answered.
+    fn close_local(&mut self, session: SessionId) {
+        let following = self.following.as_mut();
+        if let Some(pending) = following.and_then(|following| following.take_close(session)) {
+            // Behind what is applied, where the answers before this one are.
+            let answer = reply(&pending, Outcome::Done);
+            self.step(Vec::new(), pending.origin.zip(Some(answer)));
+        }
     }
 
     pub(super) fn note_touched(&mut self, session: SessionId) {
@@ -215,12 +279,7 @@ impl Sequencer {
             self.answer_now(former, Answer::Detached { session, reason });
         }
         self.note_touched(session);
-        let answer = Answer::Attached {
-            session,
-            password: session_password(session),
-            timeout_ms,
-        };
-        self.answer_now(origin, answer);
+        self.answer_now(origin, attached(session, timeout_ms));
     }
 
     /// The leader has done the oldest sync that was forwarded to it.
@@ -228,11 +287,15 @@ impl Sequencer {
         let Some(following) = &mut self.following else {
             return;
         };
-        if let Some(pending) = following.syncs.pop_front() {
-            following.waiting -= 1;
+        let Some((session, pending)) = following.syncs.pop_front() else {
+            return;
+        };
+        following.waiting -= 1;
+        if let Some(origin) = pending.origin {
             let answer = reply(&pending, Outcome::Done);
-            self.answer_now(pending.origin, answer);
+            self.answer_now(origin, answer);
         }
+        self.close_local(session);
     }
 
     /// Answers behind all that is committed, before what is not.
@@ -303,24 +366,22 @@ impl Sequencer {
             .following
             .as_mut()
             .and_then(|following| following.answered_by(header));
+        let origin = answered.as_ref().and_then(|pending| pending.origin);
         let mut answer = answered
             .as_ref()
-            .map(|pending| (pending.origin, reply(pending, applied.outcome)));
+            .and_then(|pending| Some((pending.origin?, reply(pending, applied.outcome))));
         match txn {
             Txn::CreateSession(create) => {
-                let origin = answered.map(|pending| (pending.origin, pending.timeout_ms));
-                let owner = origin.map(|(origin, _)| Owner::Connection(origin));
                 let timeout_ms = create.timeout_ms;
-                self.sessions
-                    .opened_elsewhere(session, owner, timeout_ms, now.monotonic_ms);
-                answer = origin.map(|(origin, timeout_ms)| {
-                    let password = session_password(session);
-                    let attached = Answer::Attached {
-                        session,
-                        password,
-                        timeout_ms,
-                    };
-                    (origin, attached)
+                if let Some(origin) = origin {
+                    let owner = Some(Owner::Connection(origin));
+                    self.sessions
+                        .opened_elsewhere(session, owner, timeout_ms, now.monotonic_ms);
+                } else {
+                    self.become_global(session, timeout_ms, now);
+                }
+                answer = answered.and_then(|pending| {
+                    Some((pending.origin?, attached(session, pending.timeout_ms)))
                 });
             }
             Txn::CloseSession(_) => {
@@ -335,10 +396,24 @@ impl Sequencer {
             _ => {}
         }
         self.step(applied.changes, answer);
+        self.close_local(session);
     }
 }
 
-fn reply(pending: &Pending, outcome: Outcome) -> Answer {
+fn reply(pending: &Pending, mut outcome: Outcome) -> Answer {
+    if pending.is_local_ephemeral {
+        // The leader cannot know better.
+        let codes = match &mut outcome {
+            Outcome::Failed(code) => std::slice::from_mut(code),
+            Outcome::MultiFailed(codes) => codes,
+            _ => &mut [],
+        };
+        for code in codes {
+            if *code == ErrorCode::SessionExpired {
+                *code = ErrorCode::EphemeralOnLocalSession;
+            }
+        }
+    }
     Answer::Reply {
         xid: pending.xid,
         op: pending.op,

@@ -23,6 +23,7 @@
 
 mod following;
 mod history;
+mod local;
 mod reaper;
 mod snapshots;
 
@@ -34,7 +35,9 @@ use crate::exchange::{Answer, Batch, Item, Origin, Owner, Request, ShardId, ToSe
 use crate::jute::txn::{ErrorTxn, Txn, TxnDigest, TxnHeader, encode_txn};
 use crate::jute::{Record, op};
 use crate::metrics::WriteMetrics;
-use crate::prep::{PrepConfig, Prepared, Preparer, ReapConfig, RequestView, create_session};
+use crate::prep::{
+    PrepConfig, Prepared, Preparer, ReapConfig, RequestView, create_session, makes_ephemeral,
+};
 use crate::session::{SessionRefused, SessionTable, session_password};
 use crate::tree::{Applied, Change, Outcome, Tree};
 use crate::types::{ErrorCode, LinkId, SessionId, Zxid};
@@ -44,6 +47,8 @@ use following::Following;
 pub use following::ToLeader;
 pub use history::HISTORY_MAX;
 use history::History;
+pub use local::LocalSessions;
+use local::Locals;
 use reaper::Reaper;
 pub use snapshots::{SnapshotPolicy, SnapshotRequest};
 
@@ -88,6 +93,7 @@ pub struct SequencerConfig {
 pub struct Sequencer {
     tree: Tree,
     sessions: SessionTable,
+    locals: Locals,
     preparer: Preparer,
     reap: ReapConfig,
     reaper: Reaper,
@@ -105,6 +111,8 @@ pub struct Sequencer {
     epoch: u32,
     /// Set while another server decides.
     following: Option<Following>,
+    /// Set while nobody decides, and clients may read what there is.
+    is_read_only: bool,
     digests: VecDeque<(Zxid, i64)>,
     metrics: Arc<WriteMetrics>,
     digest_enabled: bool,
@@ -128,7 +136,9 @@ impl Sequencer {
             committed: tree.tip_zxid(),
             epoch: tree.tip_zxid().epoch(),
             following: None,
+            is_read_only: false,
             tree,
+            locals: Locals::new(&sessions),
             sessions,
             preparer: Preparer::new(config.prep),
             reaper: Reaper::new(&config.reap, now.monotonic_ms),
@@ -157,9 +167,14 @@ impl Sequencer {
         &self.sessions
     }
 
-    /// The newest zxid that clients may see.
+    /// The newest zxid that clients may see: what is committed or, where they may only read, all
+    /// that there is (as with Apache's read-only servers).
     pub fn published_zxid(&self) -> Zxid {
-        self.committed
+        if self.is_read_only {
+            self.tree.tip_zxid()
+        } else {
+            self.committed
+        }
     }
 
     /// Digests of the tree at some recent zxids, oldest first (Apache's `digestLog`).
@@ -176,11 +191,17 @@ impl Sequencer {
 
     /// Takes in one message of a shard.
     pub fn handle(&mut self, message: ToSequencer, now: Now, log: &mut impl Log) {
+        if self.is_read_only {
+            return self.handle_read_only(message, now);
+        }
         if self.following.is_some() {
-            return self.forward(message);
+            return self.forward(message, now);
         }
         match message {
             ToSequencer::Request(request) => self.request(&request, now, log),
+            ToSequencer::OpenSession { origin, timeout_ms } if self.locals.are_enabled() => {
+                self.open_local(origin, timeout_ms, now);
+            }
             ToSequencer::OpenSession { origin, timeout_ms } => {
                 self.open_session(origin, timeout_ms, now, log);
             }
@@ -204,6 +225,7 @@ impl Sequencer {
     /// sequencer goes by how far the shards have reported.
     pub fn heard(&mut self, shard: ShardId, as_of_ms: u64, sessions: &[SessionId]) {
         self.sessions.heard(shard, as_of_ms, sessions);
+        self.locals.heard(shard, as_of_ms, sessions);
         if self.following.is_some() {
             for &session in sessions {
                 self.note_touched(session);
@@ -218,6 +240,7 @@ impl Sequencer {
         if self.following.is_some() {
             return;
         }
+        self.expire_locals();
         self.expired.extend(self.sessions.expire(heard_up_to_ms));
         while let Some(&session) = self.expired.front() {
             if !self.close_expired(session, now, log) {
@@ -280,6 +303,8 @@ impl Sequencer {
     /// Transactions that are not committed stay at the tip; a leader will say what becomes of them.
     pub fn halt(&mut self) {
         self.following = None;
+        self.is_read_only = false;
+        self.locals.clear();
         self.history.clear();
         self.expired.clear();
         for (_, session) in self.closing.drain(..) {
@@ -331,11 +356,13 @@ impl Sequencer {
             .iter()
             .map(|id| Identity::new(id.scheme.as_str(), id.id.as_str()))
             .collect();
+        let (session_state, ephemerals) = self.session_states(session, owner);
         let view = RequestView {
             op: request.op,
             body: &request.body,
             session,
-            session_state: self.sessions.check(session, owner),
+            session_state,
+            ephemerals,
             identities: &identities,
             is_forwarded: true,
         };
@@ -372,7 +399,7 @@ impl Sequencer {
 
     /// The next stretch of history that is committed.
     pub fn poll_publish(&mut self) -> Option<Batch> {
-        self.history.take(self.committed)
+        self.history.take(self.published_zxid())
     }
 
     /// A snapshot that is due, once its zxid is durable and committed: a snapshot never holds what
@@ -402,27 +429,8 @@ impl Sequencer {
     fn request(&mut self, request: &Request, now: Now, log: &mut impl Log) {
         self.metrics.requests_prepared.increment();
         self.sessions.touch(request.session, now.monotonic_ms);
-        let owner = Owner::Connection(request.origin);
-        let view = RequestView {
-            op: request.op,
-            body: &request.body,
-            session: request.session,
-            session_state: self.sessions.check(request.session, owner),
-            identities: &request.identities,
-            is_forwarded: false,
-        };
-        let (outcome, changes) = match self.preparer.prepare(&self.tree, &view) {
-            Prepared::Txn(txn) => self
-                .append(&txn, request.session, request.xid, now, log)
-                .map_or(NO_ROOM, |applied| (applied.outcome, applied.changes)),
-            Prepared::Failed(outcome) | Prepared::Ordered(outcome) => (outcome, Vec::new()),
-        };
-        let answer = Answer::Reply {
-            xid: request.xid,
-            op: request.op,
-            outcome,
-            received_us: request.received_us,
-        };
+        let (outcome, changes) = self.decide(request, now, log);
+        let answer = reply_to(request, outcome);
         let round = if request.op == op::SYNC {
             log.ask_round()
         } else {
@@ -432,15 +440,50 @@ impl Sequencer {
         self.history.push_after_round(item, round);
     }
 
+    /// What a request of one of our connections comes to.
+    fn decide(
+        &mut self,
+        request: &Request,
+        now: Now,
+        log: &mut impl Log,
+    ) -> (Outcome, Vec<Change>) {
+        let session = request.session;
+        if self.is_local(session) {
+            if request.op == op::CLOSE_SESSION {
+                self.locals.remove(session);
+                return (Outcome::Done, Vec::new());
+            }
+            if self.locals.can_upgrade()
+                && makes_ephemeral(request.op, &request.body)
+                && !self.upgrade(session, now, log)
+            {
+                return NO_ROOM;
+            }
+        }
+        let (session_state, ephemerals) =
+            self.session_states(session, Owner::Connection(request.origin));
+        let view = RequestView {
+            op: request.op,
+            body: &request.body,
+            session,
+            session_state,
+            ephemerals,
+            identities: &request.identities,
+            is_forwarded: false,
+        };
+        match self.preparer.prepare(&self.tree, &view) {
+            Prepared::Txn(txn) => self
+                .append(&txn, session, request.xid, now, log)
+                .map_or(NO_ROOM, |applied| (applied.outcome, applied.changes)),
+            Prepared::Failed(outcome) | Prepared::Ordered(outcome) => (outcome, Vec::new()),
+        }
+    }
+
     fn open_session(&mut self, origin: Origin, timeout_ms: i32, now: Now, log: &mut impl Log) {
         let session = self.sessions.open(origin, timeout_ms, now.monotonic_ms);
         let txn = create_session(timeout_ms);
         let answer = match self.append(&txn, session, 0, now, log) {
-            Some(_) => Answer::Attached {
-                session,
-                password: session_password(session),
-                timeout_ms,
-            },
+            Some(_) => attached(session, timeout_ms),
             None => {
                 self.sessions.remove(session);
                 // To refuse the session would tell the client that it had expired; a closed
@@ -462,10 +505,12 @@ impl Sequencer {
         timeout_ms: i32,
         now: Now,
     ) {
-        match self
-            .sessions
-            .reattach(session, password, timeout_ms, origin, now.monotonic_ms)
-        {
+        let table = if self.is_local(session) {
+            self.locals.table()
+        } else {
+            &mut self.sessions
+        };
+        match table.reattach(session, password, timeout_ms, origin, now.monotonic_ms) {
             Err(SessionRefused) => self.step(Vec::new(), Some((origin, Answer::SessionRefused))),
             Ok(former) => {
                 if let Some(former) = former {
@@ -475,12 +520,7 @@ impl Sequencer {
                     };
                     self.step(Vec::new(), Some((former, answer)));
                 }
-                let answer = Answer::Attached {
-                    session,
-                    password: session_password(session),
-                    timeout_ms,
-                };
-                self.step(Vec::new(), Some((origin, answer)));
+                self.step(Vec::new(), Some((origin, attached(session, timeout_ms))));
             }
         }
     }
@@ -607,6 +647,23 @@ impl Sequencer {
     fn step(&mut self, changes: Vec<Change>, answer: Option<(Origin, Answer)>) {
         let item = self.item(changes, answer);
         self.history.push(item);
+    }
+}
+
+fn attached(session: SessionId, timeout_ms: i32) -> Answer {
+    Answer::Attached {
+        session,
+        password: session_password(session),
+        timeout_ms,
+    }
+}
+
+fn reply_to(request: &Request, outcome: Outcome) -> Answer {
+    Answer::Reply {
+        xid: request.xid,
+        op: request.op,
+        outcome,
+        received_us: request.received_us,
     }
 }
 

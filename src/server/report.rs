@@ -10,8 +10,9 @@ use crate::metrics::WriteMetrics;
 use crate::replica::{Mode, Replica};
 use crate::rt::clock::{self, Monotonic};
 use crate::rt::{machine, probe};
+use crate::session::SessionTable;
 use crate::shard::Shared;
-use crate::types::Role;
+use crate::types::{Role, SessionId};
 
 /// What the asker of a word adds to the parts of the shards and the sequencer.
 pub struct ServerInfo {
@@ -68,7 +69,6 @@ impl ServerInfo {
 
     /// Adds what is known without asking anybody.
     pub fn complete(&self, status: &mut Status, word: Word) {
-        status.is_read_only = false;
         status.now_ms = self.clock.now_ms();
         status.wall_ms = clock::wall_ms();
         status.uptime_ms = self.clock.now_ms();
@@ -107,30 +107,50 @@ pub fn add_sequencer(status: &mut Status, word: Word, replica: &Replica, writes:
     let sequencer = replica.sequencer();
     let sessions = sequencer.sessions();
     status.is_serving = replica.is_serving();
+    status.is_read_only = replica.is_read_only();
     status.mode = mode_name(replica.mode());
     status.zxid = replica.seen_zxid();
     status.session_count = sessions.len();
+    status.local_session_count = sequencer.local_sessions().len();
     let tree = sequencer.tree().stats();
     status.znode_count = tree.node_count() as usize;
     status.ephemerals_count = tree.ephemeral_count() as usize;
     status.approximate_data_size = u64::try_from(tree.approximate_data_size()).unwrap_or(0);
     add_quorum(status, replica);
     match word {
-        Word::Dump => {
-            for (expires_ms, bucket) in sessions.by_expiry() {
-                for &session in bucket {
-                    status.sessions.push((session, expires_ms));
-                    let paths = sequencer.tree().ephemerals(session);
-                    if !paths.is_empty() {
-                        status.ephemerals.push((session, paths));
-                    }
-                }
-            }
-        }
+        Word::Dump => add_sessions(status, replica),
         Word::Hash => status.digests = sequencer.digests(),
         Word::Srst => writes.reset(),
         _ => {}
     }
+}
+
+fn add_sessions(status: &mut Status, replica: &Replica) {
+    let sequencer = replica.sequencer();
+    let sessions = sequencer.sessions();
+    status.sessions = by_expiry(sessions);
+    for &(session, _) in &status.sessions {
+        let paths = sequencer.tree().ephemerals(session);
+        if !paths.is_empty() {
+            status.ephemerals.push((session, paths));
+        }
+    }
+    if matches!(
+        replica.mode(),
+        Mode::Follower | Mode::Observer | Mode::ReadOnly
+    ) {
+        status.learner_sessions = Some(sessions.snapshot());
+    }
+    if sequencer.has_local_sessions() {
+        status.local_sessions = Some(by_expiry(sequencer.local_sessions()));
+    }
+}
+
+fn by_expiry(sessions: &SessionTable) -> Vec<(SessionId, u64)> {
+    let buckets = sessions.by_expiry();
+    buckets
+        .flat_map(|(at_ms, bucket)| bucket.iter().map(move |&session| (session, at_ms)))
+        .collect()
 }
 
 fn mode_name(mode: Mode) -> &'static str {
@@ -140,6 +160,7 @@ fn mode_name(mode: Mode) -> &'static str {
         Mode::Follower => "follower",
         Mode::Observer => "observer",
         Mode::Looking => "looking",
+        Mode::ReadOnly => "read-only",
     }
 }
 
@@ -149,7 +170,7 @@ fn add_quorum(status: &mut Status, replica: &Replica) {
         Mode::Leader => "leading - broadcast",
         Mode::Follower => "following - broadcast",
         Mode::Observer => "observing - broadcast",
-        Mode::Standalone | Mode::Looking => return,
+        Mode::Standalone | Mode::Looking | Mode::ReadOnly => return,
     };
     let mut quorum = QuorumReport {
         peer_state: doing.to_owned(),

@@ -283,6 +283,7 @@ impl SequencerLoop {
                 Output::Serve(seen) => self.tell_shards(|replica| ToShard::Serve {
                     view: Box::new(replica.view()),
                     seen,
+                    is_read_only: replica.is_read_only(),
                 }),
                 Output::Retire => self.tell_shards(|replica| ToShard::Retire {
                     view: Box::new(replica.view()),

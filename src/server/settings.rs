@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::auth::AuthConfig;
-use crate::config::Config;
+use crate::config::{Config, EnsembleConfig};
 use crate::peer::PeerConfig;
 use crate::prep::{PrepConfig, ReapConfig};
 use crate::replica::{MemberConfig, ReplicaConfig};
-use crate::sequencer::SequencerConfig;
+use crate::sequencer::{LocalSessions, SequencerConfig};
 use crate::session::SessionConfig;
 use crate::shard::ShardConfig;
 use crate::storage::StorageOptions;
@@ -63,6 +63,10 @@ pub fn replica(config: &Config) -> ReplicaConfig {
             silence_limit_ms: sync_limit_ms.min(SILENCE_LIMIT_MS),
             heartbeat_ms: (tick_ms / 2).clamp(1, HEARTBEAT_MS_MAX),
             leader_serves: member.leader_serves,
+            read_only_after_ms: config
+                .read_only_mode
+                .then(|| tick_ms.max(READ_ONLY_AFTER_MS_MIN)),
+            local_sessions: local_sessions(member),
             notification_interval_ms: (
                 member.notification_interval_ms_min,
                 member.notification_interval_ms_max,
@@ -72,6 +76,18 @@ pub fn replica(config: &Config) -> ReplicaConfig {
     ReplicaConfig {
         member,
         tree: storage(config).tree,
+    }
+}
+
+/// How long a member looks for a leader at least before it lets clients read, in milliseconds
+/// (Apache's `QuorumPeer.run`).
+const READ_ONLY_AFTER_MS_MIN: u64 = 2000;
+
+fn local_sessions(member: &EnsembleConfig) -> LocalSessions {
+    match (member.has_local_sessions, member.is_upgrading_sessions) {
+        (false, _) => LocalSessions::Disabled,
+        (true, false) => LocalSessions::Enabled,
+        (true, true) => LocalSessions::Upgrading,
     }
 }
 

@@ -25,13 +25,14 @@ use super::gather::{Gather, Gatherers};
 pub enum ToShard {
     /// A stretch of the history.
     Batch(Arc<Batch>),
-    /// Clients are served from now on, from this view; those are welcome that have seen up to this
-    /// zxid.
+    /// Clients are served from now on, from this view.
     Serve {
         /// What clients see.
         view: Box<View>,
         /// The newest zxid that a client can have seen.
         seen: Zxid,
+        /// Whether only those are welcome who make do with reading.
+        is_read_only: bool,
     },
     /// Nobody is served until then.
     Retire {
@@ -201,8 +202,13 @@ impl ShardLoop {
     fn take(&self, message: ToShard) {
         match message {
             ToShard::Batch(batch) => self.shard.borrow_mut().publish(&batch, self.now()),
-            ToShard::Serve { view, seen } => {
-                self.shard.borrow_mut().begin(*view, seen, self.now());
+            ToShard::Serve {
+                view,
+                seen,
+                is_read_only,
+            } => {
+                let mut shard = self.shard.borrow_mut();
+                shard.begin(*view, seen, is_read_only, self.now());
             }
             ToShard::Retire { view } => self.shard.borrow_mut().retire(*view, self.now()),
             ToShard::Report(gather) => {

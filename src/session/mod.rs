@@ -58,6 +58,7 @@ struct Session {
 #[derive(Clone, Debug)]
 pub struct SessionTable {
     tick_ms: u64,
+    server_id: u8,
     next_id: i64,
     sessions: HashMap<SessionId, Session>,
     buckets: BTreeMap<u64, BTreeSet<SessionId>>,
@@ -71,11 +72,34 @@ impl SessionTable {
         assert!(config.tick_ms > 0, "a tick takes time");
         SessionTable {
             tick_ms: config.tick_ms,
+            server_id: config.server_id,
             next_id: first_session_id(config.server_id, time_ms),
             sessions: HashMap::new(),
             buckets: BTreeMap::new(),
             as_of_ms: vec![0; usize::from(config.shards)],
         }
+    }
+
+    /// Another table, without sessions, for the same shards.
+    pub fn sibling(&self) -> SessionTable {
+        SessionTable {
+            tick_ms: self.tick_ms,
+            server_id: self.server_id,
+            next_id: self.next_id,
+            sessions: HashMap::new(),
+            buckets: BTreeMap::new(),
+            as_of_ms: self.as_of_ms.clone(),
+        }
+    }
+
+    /// Whether an id is one that this server gave out, in this run or another.
+    pub fn is_own(&self, session: SessionId) -> bool {
+        (session.0 >> 56) as u8 == self.server_id
+    }
+
+    /// Whether there is such a session, closing or not.
+    pub fn contains(&self, session: SessionId) -> bool {
+        self.sessions.contains_key(&session)
     }
 
     /// Takes over sessions with their timeouts in milliseconds, from a snapshot and a log. Each has

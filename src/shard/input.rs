@@ -304,6 +304,11 @@ impl Shard {
             self.close(conn, Close::Now);
             return Ok(());
         }
+        if self.is_read_only && !request.read_only {
+            tracing::debug!("refusing a client that does not make do with reading");
+            self.close(conn, Close::Now);
+            return Ok(());
+        }
         let session = SessionId(request.session_id);
         let last_zxid_seen = Zxid(request.last_zxid_seen);
         // Compared with what any shard has shown to a client: this shard's view may be a moment
@@ -393,7 +398,7 @@ impl Shard {
             timeout_ms,
             session_id: session.0,
             passwd: Some(password),
-            read_only: false,
+            read_only: self.is_read_only,
         };
         reply::connect(&mut found.output, &response, found.knows_read_only);
         found.stats.packets_sent += 1;

@@ -158,6 +158,9 @@ pub struct Shard {
     view: View,
     /// Whether clients are served. A member of an ensemble does so only in step with a leader.
     is_serving: bool,
+    /// Whether only those clients are served that make do with reading. The sequencer sees to it
+    /// that they do.
+    is_read_only: bool,
     /// Requests of ours that are with the sequencer.
     outstanding: usize,
     conns: ConnTable,
@@ -198,6 +201,7 @@ impl Shard {
             id,
             view,
             is_serving: true,
+            is_read_only: false,
             outstanding: 0,
             conns: ConnTable::default(),
             watches: Watches::new(),
@@ -214,10 +218,12 @@ impl Shard {
         }
     }
 
-    /// Serves clients from now on, from this view. Those are welcome that have seen up to `seen`.
-    pub fn begin(&mut self, view: View, seen: Zxid, now: Now) {
+    /// Serves clients from now on, from this view. Those are welcome that have seen up to `seen`,
+    /// and with `is_read_only` only those who make do with reading.
+    pub fn begin(&mut self, view: View, seen: Zxid, is_read_only: bool, now: Now) {
         self.now = now;
         self.view = view;
+        self.is_read_only = is_read_only;
         self.shared.publish(seen);
         self.is_serving = true;
     }

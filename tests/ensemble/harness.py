@@ -106,6 +106,8 @@ class Member:
             jars = ":".join(glob.glob(os.path.join(cache, "jars", "*.jar")))
             main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
             flags = [*self.ensemble.apache_flags, "-Dzookeeper.extendedTypesEnabled=true"]
+            # The one key that Apache takes only as a property.
+            flags += [f"-D{line}" for line in self.ensemble.lines if line.startswith("readonlymode.")]
             command = ["java", *flags, "-cp", jars, main, path]
         with open(self.log_path(), "a") as log:
             self.process = subprocess.Popen(

@@ -344,6 +344,7 @@ impl World {
             body: &body,
             session: client.session,
             session_state,
+            ephemerals: Ok(()),
             identities: &client.identities,
             is_forwarded: false,
         };

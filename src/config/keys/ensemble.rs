@@ -5,7 +5,6 @@ use crate::config::servers;
 use crate::config::values::{self, Expected};
 
 const INT_MAX: i64 = i32::MAX as i64;
-const NO_LOCAL_SESSIONS: &str = "sessions of one member alone are not there yet";
 const NO_RECONFIG: &str = "reconfiguration is not there yet";
 const LOG_DECIDES: &str = "a learner gets what the log has, and else a snapshot";
 const BOUNDED: &str = "what is kept for a learner is bounded without it";
@@ -126,19 +125,23 @@ static ENSEMBLE_KEYS: &[KeySpec] = &[
         },
         "Whether a leader serves clients. Default yes.",
     ),
-    refused(
+    works(
         "localSessionsEnabled",
         None,
-        &["false"],
-        NO_LOCAL_SESSIONS,
-        "Whether sessions may live on one member alone.",
+        |draft, value| {
+            draft.ensemble.config.has_local_sessions = values::boolean(value)?;
+            Ok(())
+        },
+        "Whether new sessions live on one member alone, without transactions. Default false.",
     ),
-    refused(
+    works(
         "localSessionsUpgradingEnabled",
         None,
-        &["false"],
-        NO_LOCAL_SESSIONS,
-        "Whether such a session becomes a global one when it makes an ephemeral.",
+        |draft, value| {
+            draft.ensemble.config.is_upgrading_sessions = values::boolean(value)?;
+            Ok(())
+        },
+        "Whether such a session becomes one of the ensemble when it makes an ephemeral. Default false.",
     ),
     works(
         "quorumListenOnAllIPs",

@@ -162,7 +162,7 @@ static CLIENT_KEYS: &[KeySpec] = &[
             draft.config.read_only_mode = values::boolean(value)?;
             Ok(())
         },
-        "Whether reads go on without a quorum; alone, only allows `isro`. Default false.",
+        "Whether clients that make do with reading are served without a quorum. Default false.",
     ),
 ];
 

@@ -19,6 +19,7 @@ struct World {
     zxid: i64,
     now_ms: i64,
     session_state: Result<(), ErrorCode>,
+    ephemerals: Result<(), ErrorCode>,
     identities: Vec<Identity>,
 }
 
@@ -34,6 +35,7 @@ impl World {
             zxid: 0,
             now_ms: NOW_MS,
             session_state: Ok(()),
+            ephemerals: Ok(()),
             identities: vec![Identity::new("ip", "127.0.0.1")],
         }
     }
@@ -47,6 +49,7 @@ impl World {
                 body,
                 session: SESSION,
                 session_state: self.session_state,
+                ephemerals: self.ephemerals,
                 identities: &self.identities,
                 is_forwarded: false,
             },

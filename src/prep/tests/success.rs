@@ -102,6 +102,7 @@ fn work_on(world: &World) -> Work<'_> {
         tip: Tip::new(&world.tree),
         session: SESSION,
         session_state: Ok(()),
+        ephemerals: Ok(()),
         identities: &world.identities,
     }
 }

@@ -96,6 +96,27 @@ fn a_client_that_has_seen_more_than_we_have_is_refused() {
 }
 
 #[test]
+fn without_a_leader_only_those_are_served_who_make_do_with_reading() {
+    let mut rig = Rig::new();
+    let (view, seen) = (rig.tree.view(rig.tree.tip_zxid()), rig.tree.tip_zxid());
+    rig.shard.begin(view, seen, true, rig.now);
+    let conn = rig.open();
+    rig.send_frame(conn, &connect_request(0, 0));
+    assert_eq!(rig.close_of(conn), Close::Now);
+    let mut old = connect_request(0, 0);
+    old.pop();
+    let conn = rig.open();
+    rig.send_frame(conn, &old);
+    assert_eq!(rig.close_of(conn), Close::Now);
+    let mut reader = connect_request(0, 0);
+    *reader.last_mut().expect("the read-only byte") = 1;
+    let conn = rig.open();
+    rig.send_frame(conn, &reader);
+    rig.attach(conn);
+    assert_eq!(rig.output(conn).last(), Some(&1));
+}
+
+#[test]
 fn bytes_may_come_one_by_one_or_all_together() {
     let mut stream = framed(&connect_request(0, 0));
     let path = "/a";
