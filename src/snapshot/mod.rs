@@ -20,7 +20,8 @@ pub use error::SnapshotError;
 pub use load::{Loaded, SetAside, Snapshot, load};
 pub use purge::{RETAIN_COUNT_MIN, purge};
 pub use replace::{
-    install_replacement, newest_set_aside, pending_replacement, set_aside_above, write_replacement,
+    install_replacement, newest_set_aside, newest_zxid, pending_replacement, set_aside_above,
+    write_replacement,
 };
 pub use write::write;
 

@@ -81,6 +81,15 @@ pub fn install_replacement(disk: &dyn Disk, dir: &Path, zxid: Zxid) -> Result<()
     Ok(())
 }
 
+/// The zxid of the newest snapshot, sound or not.
+///
+/// # Errors
+/// [`SnapshotError::Disk`].
+pub fn newest_zxid(disk: &dyn Disk, dir: &Path) -> Result<Option<Zxid>, SnapshotError> {
+    let names = disk.list(dir)?;
+    Ok(names.iter().filter_map(|name| zxid_of_name(name)).max())
+}
+
 /// Gives the suffix `.dropped` to the snapshots of a later zxid: of transactions that are to be
 /// dropped. Returns the zxid of the newest one that stays.
 ///

@@ -134,15 +134,22 @@ impl Storage {
                 reason,
                 "this member's data is damaged; it does not vote until a leader has repaired it"
             );
-            if !self.needs_repair {
-                epochs::write_small(disk, snapshot_dir, REPAIR_FILE, reason.as_bytes())?;
-                self.needs_repair = true;
-            }
+            self.note_damage(&reason)?;
             if let StorageError::Log(error) = &error {
-                wal::set_aside_damage(disk, log_dir, error)?;
+                wal::set_aside_damage(&*self.disk, &self.log_dir, error)?;
             }
             damage.get_or_insert(reason);
         }
+    }
+
+    /// From now on [`Storage::needs_repair`] holds, durably.
+    fn note_damage(&mut self, reason: &str) -> Result<(), StorageError> {
+        if !self.needs_repair {
+            let (disk, dir) = (&*self.disk, &self.snapshot_dir);
+            epochs::write_small(disk, dir, REPAIR_FILE, reason.as_bytes())?;
+            self.needs_repair = true;
+        }
+        Ok(())
     }
 
     /// Whether this member lacks transactions that it may have acknowledged (or never was given
@@ -187,20 +194,34 @@ impl Storage {
     /// not have them (`TRUNC`). See [`Storage::reopen`] for what must hold.
     ///
     /// After a crash on the way, all of them are still there or all are gone. A snapshot that
-    /// holds some of them, which a right ensemble never has, gets the suffix `.dropped`.
+    /// holds some of them gets the suffix `.dropped`: one that a leader sent before it was
+    /// established, which it never was.
     ///
     /// # Errors
-    /// [`StorageError`]; where the log is damaged or does not reach back to a snapshot from before
-    /// `above`, nothing was dropped.
+    /// [`StorageError`]. Where the log is damaged or does not reach back to a snapshot from before
+    /// `above`, a member goes on with what there is, and [`Storage::needs_repair`] holds.
     pub fn truncate(&mut self, mut wal: Wal, above: Zxid) -> Result<Recovered, StorageError> {
         assert!(wal.is_quiet(), "nothing of the log is under way");
         wal.flush()?;
         drop(wal);
+        let was_damaged = self.needs_repair;
+        if snapshot::newest_zxid(&*self.disk, &self.snapshot_dir)? > Some(above) {
+            self.note_damage("a snapshot held what no leader has")?;
+        }
         let disk = &*self.disk;
         let oldest_needed = snapshot::set_aside_above(disk, &self.snapshot_dir, above)?;
         let after = oldest_needed.unwrap_or_default();
-        Wal::truncate(disk, &self.log_dir, self.options.wal.clone(), after, above)?;
-        self.recover()
+        let cut = Wal::truncate(disk, &self.log_dir, self.options.wal.clone(), after, above);
+        match cut.map_err(StorageError::from) {
+            Err(error) if !(self.options.is_member && error.is_damage()) => return Err(error),
+            _ => {}
+        }
+        let recovered = self.recover()?;
+        let is_whole = recovered.damage.is_none() && recovered.tree.tip_zxid() == above;
+        if is_whole && !was_damaged {
+            self.repaired()?;
+        }
+        Ok(recovered)
     }
 
     /// Puts what `view` shows, with the open sessions as of its zxid, in the place of the whole

@@ -12,7 +12,7 @@ use crate::jute::txn::{CreateTxn, Txn, TxnHeader, encode_txn};
 use crate::snapshot;
 use crate::tree::{Tree, TreeConfig, open_acl};
 use crate::types::{SessionId, Zxid};
-use crate::wal::{Wal, WalError, WalOptions};
+use crate::wal::{Wal, WalOptions};
 
 type History = Vec<i64>;
 
@@ -249,22 +249,41 @@ fn storage_epoch(disk: &MemoryDisk, epoch: i64) {
     }
 }
 
+/// What is dropped could be all that shows an older part to be damaged.
 #[test]
-fn truncation_refuses_a_damaged_log_and_changes_nothing() {
-    let (disk, _) = base();
+fn truncation_of_a_damaged_log_finds_the_damage() {
+    let (disk, old) = base();
     let (mut storage, recovered) = open(&disk).expect("sound");
     let path = PathBuf::from("/log/zkore-1/log.1");
     let mut bytes = disk.bytes(&path);
     bytes[4096 + 70] ^= 1;
     disk.set_bytes(&path, &bytes);
-    let before = names(&disk);
-    let refused = storage.truncate(recovered.wal, Zxid(50)).err();
-    let refused = refused.expect("refused");
+    let truncated = storage.truncate(recovered.wal, Zxid(50));
+    let recovered = truncated.expect("a member goes on without the damaged part");
+    assert!(storage.needs_repair() && recovered.damage.is_some());
+    let found = history_of(&recovered.tree);
+    assert!(found.len() < 50 && old.starts_with(&found), "{found:?}");
+    assert!(names(&disk).contains(&"log.1.bad".to_owned()));
+}
+
+/// A leader that was never established may have left a tree, and the next one has a shorter history.
+#[test]
+fn a_tree_that_cannot_be_cut_is_given_up() {
+    let (disk, old) = base();
+    let (mut storage, recovered) = open(&disk).expect("sound");
+    let tree = tree_of(&old);
+    let view = tree.view(tree.tip_zxid());
+    let wal = storage.replace(recovered.wal, &view, &SESSIONS);
+    let truncated = storage.truncate(wal.expect("replaced"), Zxid(50));
+    let recovered = truncated.expect("a member goes on without it");
+    assert_eq!(recovered.tree.tip_zxid(), Zxid::ZERO);
     assert!(
-        matches!(refused, StorageError::Log(WalError::Corrupt { .. })),
-        "{refused}"
+        storage.needs_repair(),
+        "it may have acknowledged what it lacks now"
     );
-    assert_eq!(names(&disk), before);
+    drop((storage, recovered));
+    let (storage, _) = open(&disk).expect("a later start knows it too");
+    assert!(storage.needs_repair());
 }
 
 #[test]
@@ -282,6 +301,7 @@ fn a_snapshot_of_what_is_truncated_is_set_aside() {
         .expect("truncated");
     assert_eq!(history_of(&recovered.tree), old[..30]);
     assert!(names(&disk).contains(&"snapshot.28.dropped".to_owned()));
+    assert!(!storage.needs_repair(), "the log had all of it");
 }
 
 #[test]
@@ -370,7 +390,7 @@ fn live(
                 let above = last - plan.below(12).min(last as u64) as i64;
                 // Not behind a snapshot, which holds what is committed only.
                 let dir = storage.snapshot_dir();
-                let newest = snapshot::set_aside_above(disk, dir, Zxid(i64::MAX));
+                let newest = snapshot::newest_zxid(disk, dir);
                 let above = above.max(newest.expect("listed").unwrap_or_default().0);
                 let kept: History = model
                     .iter()

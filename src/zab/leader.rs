@@ -510,9 +510,9 @@ impl Leader {
                 }
                 older.last().map_or(after, |(zxid, _)| *zxid)
             }
-            Plan::Trunc => {
-                link.send(|out| encode_packet(kind::TRUNC, committed.0, None, out));
-                committed
+            Plan::Trunc { to } => {
+                link.send(|out| encode_packet(kind::TRUNC, to.0, None, out));
+                to
             }
             Plan::Snap => {
                 link.send(|out| encode_packet(kind::SNAP, committed.0, None, out));

@@ -57,6 +57,15 @@ impl Proposals {
         }
     }
 
+    /// The newest one that is not newer than `zxid`, which is not older than [`Proposals::before`].
+    pub fn newest_up_to(&self, zxid: Zxid) -> Zxid {
+        assert!(zxid >= self.before, "what is older is not known here");
+        let newer = self.kept.partition_point(|(kept, _)| *kept <= zxid);
+        newer
+            .checked_sub(1)
+            .map_or(self.before, |newest| self.kept[newest].0)
+    }
+
     /// Those after `after`, up to and with `up_to`, oldest first.
     pub fn range(&self, after: Zxid, up_to: Zxid) -> impl Iterator<Item = (Zxid, &Arc<[u8]>)> {
         let start = self.kept.partition_point(|(zxid, _)| *zxid <= after);
@@ -98,5 +107,7 @@ mod tests {
             .collect();
         assert_eq!(range, [13]);
         assert_eq!(proposals.range(Zxid(14), Zxid(3)).count(), 0);
+        let newest = [12, 13, 99].map(|zxid| proposals.newest_up_to(Zxid(zxid)).0);
+        assert_eq!(newest, [12, 13, 14]);
     }
 }

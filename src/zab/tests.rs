@@ -349,6 +349,24 @@ fn each_history_gets_what_it_lacks() {
 }
 
 #[test]
+fn a_lost_leaders_own_transactions_are_cut_off_and_what_it_missed_follows() {
+    let ours = &[(3, 1), (4, 1), (4, 2)];
+    let mut world = World::new(5, Host::with_log(4, ours));
+    world.join(Host::with_log(4, ours));
+    world.join(Host::with_log(4, ours));
+    world.run(true);
+    for counter in 1..=2 {
+        world.propose(Zxid::new(5, counter));
+        world.run(true);
+    }
+    let late = world.join(Host::with_log(4, &[(3, 1), (4, 1), (4, 2), (4, 3), (4, 4)]));
+    world.run(true);
+    let (learner, host) = &world.learners[late];
+    assert!(learner.is_active() && host.tree.is_none());
+    assert_eq!(host.log, world.leader_host.log);
+}
+
+#[test]
 fn a_learner_hears_of_no_commit_behind_an_unanswered_sync() {
     let mut world = World::new(3, Host::default());
     let follower = world.join(Host::default());

@@ -145,9 +145,9 @@ class Traffic:
                 self.acknowledged_us.append(record["answered_us"])
             self.file.write(json.dumps(record) + "\n")
 
-    def goes_on(self, writes=40, patience_s=20):
+    def goes_on(self, writes=40, patience_s=20, since_us=None):
         """Waits until this many more writes were acknowledged; returns the longest time between two
-        of them, or up to the first one, in seconds."""
+        of them, or up to the first one, in seconds, or that since `since_us`."""
         began_us = now_us()
         deadline = time.monotonic() + patience_s
         while True:
@@ -155,7 +155,9 @@ class Traffic:
             with self.lock:
                 done = [each for each in self.acknowledged_us[-4 * writes :] if each >= began_us]
             if len(done) >= writes:
-                times = [began_us, *sorted(done)[:writes]]
+                first_us = since_us or began_us
+                with self.lock:
+                    times = sorted([first_us, *(each for each in self.acknowledged_us if each >= first_us)])
                 return max(later - earlier for earlier, later in zip(times, times[1:])) / 1e6
             assert time.monotonic() < deadline, f"{len(done)} of {writes} writes within {patience_s} s"
             time.sleep(0.005)

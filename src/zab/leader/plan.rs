@@ -14,8 +14,8 @@ pub enum Plan {
         after: Zxid,
         older: Vec<(Zxid, Arc<[u8]>)>,
     },
-    /// The order to cut its log after what is committed.
-    Trunc,
+    /// The order to cut its log after `to`, and what it lacks then.
+    Trunc { to: Zxid },
     /// The whole tree.
     Snap,
 }
@@ -25,7 +25,8 @@ impl Plan {
     ///
     /// A learner's log that holds a transaction of ours holds all before it too. So where its last
     /// one is in our log, what it lacks is what comes after. Where it is not, only a common epoch
-    /// tells that its log and ours are one up to the shorter one's end; else it gets the tree.
+    /// tells that its log and ours are one up to a place, since an epoch's leader gave all the same;
+    /// else it gets the tree.
     pub fn of(
         link: &Link,
         committed: Zxid,
@@ -55,7 +56,7 @@ impl Plan {
             return if is_known && link.is_ours {
                 diff(zxid)
             } else if is_known || zxid.epoch() == committed.epoch() {
-                Plan::Trunc
+                Plan::Trunc { to: committed }
             } else {
                 Plan::Snap
             };
@@ -64,7 +65,13 @@ impl Plan {
             return diff(zxid);
         }
         if zxid > proposals.before() {
-            return Plan::Snap;
+            // A leader that was lost alone had it. What it had of its epoch before that is ours too.
+            let to = proposals.newest_up_to(zxid);
+            return if to.epoch() == zxid.epoch() {
+                Plan::Trunc { to }
+            } else {
+                Plan::Snap
+            };
         }
         match host.read_log(zxid, proposals.before()) {
             Some(older) => Plan::Diff { after: zxid, older },
@@ -99,7 +106,7 @@ impl Plan {
     pub fn name(&self) -> &'static str {
         match self {
             Plan::Diff { .. } => "DIFF",
-            Plan::Trunc => "TRUNC",
+            Plan::Trunc { .. } => "TRUNC",
             Plan::Snap => "SNAP",
         }
     }
