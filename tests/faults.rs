@@ -62,6 +62,26 @@ fn members_rejoin_under_load_behind_empty_ahead_and_damaged() {
     scenario("processes.py", "rejoining", "zzzzz");
 }
 
+#[test]
+fn a_member_cut_off_without_a_word_is_noticed_and_comes_back() {
+    scenario("partitions.py", "isolated", "zzz");
+}
+
+#[test]
+fn lost_packets_of_one_direction_do_no_harm() {
+    scenario("partitions.py", "one_way", "zzz");
+}
+
+#[test]
+fn a_minority_serves_nobody() {
+    scenario("partitions.py", "split", "zzzzz");
+}
+
+#[test]
+fn links_that_come_and_go_do_no_harm() {
+    scenario("partitions.py", "flapping", "zzz");
+}
+
 /// What `zkore check-history` says of a file, and whether it is content.
 fn check_history(lines: &str) -> (bool, String) {
     let folder = tempfile::tempdir().expect("a temporary directory can be made");

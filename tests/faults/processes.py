@@ -120,8 +120,7 @@ def ahead(ensemble, traffic):
     ensemble.wait(others)
     traffic.goes_on()
     leader.start()
-    # Started anew, the others do not know any more where the histories part.
-    expect_plan(ensemble.wait(), leader, "SNAP")
+    expect_plan(ensemble.wait(), leader, "TRUNC")
     witness = ensemble.client(leader)
     assert not any(witness.exists(f"/lost{number}") for number in range(5))
 
