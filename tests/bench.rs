@@ -290,6 +290,68 @@ fn two_targets_are_compared_in_turns() {
 }
 
 #[test]
+fn every_preset_runs_and_measures_what_it_is_for() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::start(folder.path());
+    let file = folder.path().join("preset.json");
+    let json_word = format!("--json={}", file.display());
+    let (small, few) = ("--connections=30", "--keys=200");
+    for (preset, own, measured) in [
+        ("idle-sessions", ["--rate=200", small], &["ping"][..]),
+        ("reconnect-storm", ["--rate=60", small], &["reconnect"]),
+        (
+            "ephemeral-churn",
+            ["--pipeline=5", small],
+            &["createEphemeral", "renew"],
+        ),
+        (
+            "watch-fanout",
+            ["--threads=2", small],
+            &["event", "lastEvent", "get", "set"],
+        ),
+        (
+            "service-discovery",
+            ["--threads=2", small],
+            &["event", "lastEvent", "getChildren"],
+        ),
+        ("locks", ["--keys=3", small], &["acquire", "delete"]),
+        (
+            "kafka-controller",
+            [few, "--connections=2"],
+            &["start", "get", "multi"],
+        ),
+        ("hbase-assignment", [few, small], &["assignment", "set"]),
+        (
+            "clickhouse-inserts",
+            [few, "--connections=3"],
+            &["insert", "multi"],
+        ),
+    ] {
+        let common = [
+            "--preset",
+            preset,
+            "--duration=2s",
+            "--warmup=100ms",
+            "--no-ceiling",
+            "--base=/bench-presets",
+            &json_word,
+        ];
+        let (code, text) = bench(&server, &[&common[..], &own].concat());
+        assert_eq!(code, Some(0), "{preset}: {text}");
+        let json = json_of(&file);
+        assert_eq!(json["errors"], serde_json::json!({}), "{preset}: {text}");
+        assert_eq!(number(&json, "/total/wrong"), 0.0, "{preset}: {text}");
+        assert_eq!(number(&json, "/reconnects"), 0.0, "{preset}: {text}");
+        for name in measured {
+            let count = number(&json, &format!("/operations/{name}/count"));
+            assert!(count > 0.0, "{preset} measures no {name}: {text}");
+            let wrong = number(&json, &format!("/operations/{name}/wrong"));
+            assert_eq!(wrong, 0.0, "{preset} {name}: {text}");
+        }
+    }
+}
+
+#[test]
 fn wrong_usage_and_absent_servers_are_told() {
     let absent = Server {
         process: None,

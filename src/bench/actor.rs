@@ -10,7 +10,15 @@ use super::workload::Step;
 pub trait Actor: fmt::Debug + Send {
     /// A new session was granted: znodes and watches of one before are not its own. Returns the
     /// directory that must be there before the first request, if there is one.
-    fn begin(&mut self, session_id: i64) -> Option<String>;
+    fn begin(&mut self, _session_id: i64) -> Option<String> {
+        None
+    }
+
+    /// Whether it goes on when others have done something, so that it must be asked for its next
+    /// request again and again.
+    fn waits_for_others(&self) -> bool {
+        false
+    }
 
     /// Appends the request that comes next, under `xid`. A step of the session itself
     /// ([`super::operation::Operation::is_of_session`]) appends nothing and is done by the
@@ -27,5 +35,5 @@ pub trait Actor: fmt::Debug + Send {
     ) -> Verdict;
 
     /// A watch event for `path` came.
-    fn notified(&mut self, path: &str, recorder: &mut Recorder, now_ns: u64);
+    fn notified(&mut self, _path: &str, _recorder: &mut Recorder, _now_ns: u64) {}
 }

@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use crate::types::path;
 
 use super::keys::Popularity;
+use super::operation::Operation;
 use super::pace::Schedule;
 use super::preset;
+use super::scenes::Scenario;
 use super::spread::Spread;
 use super::workload::Mix;
 
@@ -64,6 +66,10 @@ pub struct Options {
     /// takes the session up again; a renew closes the session and opens another.
     #[arg(long, default_value = "get=9,set=1", value_name = "OP=WEIGHT,…")]
     pub mix: Mix,
+
+    /// What the sessions do together, instead of a mix. Always a closed loop.
+    #[arg(long, value_enum, default_value = "mix", conflicts_with = "rate")]
+    pub scenario: Scenario,
 
     /// Bytes of data in each znode: 100, uniformly 64..4096, or by weight 100=9,1024=1. A
     /// znode's size stays the same.
@@ -156,7 +162,20 @@ impl Options {
 
     /// Whether to measure what this tool can do at most.
     pub fn wants_ceiling(&self) -> bool {
-        !self.quiet && !self.no_ceiling
+        !self.quiet && !self.no_ceiling && self.scenario == Scenario::Mix
+    }
+
+    /// Whether the load has this operation for certain.
+    pub fn is_expected(&self, operation: Operation) -> bool {
+        self.scenario == Scenario::Mix && self.mix.contains(operation)
+    }
+
+    /// What the sessions do, in a word.
+    pub fn load_name(&self) -> String {
+        match self.scenario.to_possible_value() {
+            Some(value) if self.scenario != Scenario::Mix => value.get_name().to_owned(),
+            _ => self.mix.to_string(),
+        }
     }
 
     /// When requests are sent in an open loop.

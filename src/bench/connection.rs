@@ -98,6 +98,11 @@ impl Connection {
         }
     }
 
+    /// Whether its actor goes on when others have done something.
+    pub fn waits_for_others(&self) -> bool {
+        self.actor.waits_for_others()
+    }
+
     /// From now on requests are sent at given times.
     pub fn set_pace(&mut self, pace: Pace) {
         self.pace = Some(pace);

@@ -40,6 +40,9 @@ const TICK_NS: u64 = 100_000_000;
 /// How long a thread sleeps while it waits for the start, or for the last replies.
 const NAP: Duration = Duration::from_millis(5);
 
+/// The shortest wait: epoll counts in milliseconds.
+const PATIENCE_NS_MIN: u64 = 1_000_000;
+
 /// A broken connection is opened again after this long.
 const RETRY_NS: u64 = 100_000_000;
 
@@ -124,6 +127,8 @@ pub struct Driver {
     phase: Phase,
     /// Which connection is due when, in an open loop.
     rounds: Option<(Rounds, Timer)>,
+    /// Those of `links` that go on when others have done something.
+    waiting: Vec<usize>,
     /// How many of `links` are ready, while sessions are being opened.
     ready: usize,
     /// The next of `links` that has no socket yet, while sessions are being opened.
@@ -140,7 +145,7 @@ impl Driver {
         actors: impl Iterator<Item = (u32, Box<dyn Actor>)>,
     ) -> Result<Driver, BenchError> {
         let poll = Poll::new().map_err(epoll_failed)?;
-        let links = actors
+        let links: Vec<Link> = actors
             .map(|(number, actor)| Link {
                 number,
                 connection: Connection::new(actor),
@@ -154,6 +159,9 @@ impl Driver {
             end_ns: NOT_YET,
         };
         let recorder = Recorder::new(not_yet, shared.schedule.is_some());
+        let waiting = (0..links.len())
+            .filter(|&index| links[index].connection.waits_for_others())
+            .collect();
         Ok(Driver {
             plan,
             shared,
@@ -165,6 +173,7 @@ impl Driver {
             answers_told: 0,
             phase: Phase::Opening,
             rounds: None,
+            waiting,
             ready: 0,
             next_to_open: 0,
             next_tick_ns: 0,
@@ -203,7 +212,14 @@ impl Driver {
         match self.phase {
             Phase::Running => {
                 let until = self.recorder.window().end_ns.min(self.next_tick_ns);
-                Duration::from_nanos(until.saturating_sub(self.shared.now_ns()).max(1_000_000))
+                let left_ns = until
+                    .saturating_sub(self.shared.now_ns())
+                    .max(PATIENCE_NS_MIN);
+                // What others do on another thread wakes nobody here.
+                Duration::from_nanos(match self.waiting[..] {
+                    [] => left_ns,
+                    _ => PATIENCE_NS_MIN,
+                })
             }
             _ => NAP,
         }
@@ -234,6 +250,11 @@ impl Driver {
             Phase::Running | Phase::Draining => {}
         }
         self.send_due(now_ns)?;
+        if self.phase == Phase::Running {
+            for place in 0..self.waiting.len() {
+                self.fill(self.waiting[place], now_ns)?;
+            }
+        }
         if self.phase == Phase::Draining {
             self.close_idle(now_ns)?;
         }

@@ -82,6 +82,4 @@ impl Actor for Mixed {
             Err(code) => Verdict::Refused(code),
         }
     }
-
-    fn notified(&mut self, _path: &str, _recorder: &mut Recorder, _now_ns: u64) {}
 }

@@ -9,6 +9,7 @@
 //!   comes next, and how large and deep a znode is; [`value`]: what it holds;
 //! - [`request`]: requests into bytes, replies into verdicts; [`frame`]: bytes into frames;
 //! - [`actor`]: what a session does; [`mixed`]: the actor of a mix;
+//! - [`scenes`]: actors that do something together;
 //! - [`pace`]: when an open loop sends;
 //! - [`connection`]: one session as a state machine without socket or clock;
 //! - [`recorder`], [`timeline`]: what happened within the measured window;
@@ -43,6 +44,7 @@ mod report;
 mod request;
 mod responder;
 mod run;
+mod scenes;
 mod setup;
 mod socket;
 mod spread;

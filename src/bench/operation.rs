@@ -28,11 +28,23 @@ pub enum Operation {
     Reconnect,
     /// The session is closed, with all its ephemerals, and a new one opened.
     Renew,
+    /// A watch event, from the moment when what caused it was sent.
+    Event,
+    /// The same for the last of all watchers.
+    LastEvent,
+    /// A lock, from the first request until it is held.
+    Acquire,
+    /// A whole start of a controller.
+    Start,
+    /// A whole assignment of a region.
+    Assignment,
+    /// A whole insert.
+    Insert,
 }
 
 impl Operation {
     /// Every operation, in the order of reports; an operation's place is its number.
-    pub const ALL: [Operation; 12] = [
+    pub const ALL: [Operation; 18] = [
         Operation::Get,
         Operation::Set,
         Operation::Create,
@@ -45,7 +57,16 @@ impl Operation {
         Operation::Ping,
         Operation::Reconnect,
         Operation::Renew,
+        Operation::Event,
+        Operation::LastEvent,
+        Operation::Acquire,
+        Operation::Start,
+        Operation::Assignment,
+        Operation::Insert,
     ];
+
+    /// Those that are one request each, which is what a mix is made of and what counts in totals.
+    pub const REQUESTS: &[Operation] = Self::ALL.split_at(Operation::Event as usize).0;
 
     /// The name in `--mix` and in reports.
     pub fn name(self) -> &'static str {
@@ -62,6 +83,12 @@ impl Operation {
             Operation::Ping => "ping",
             Operation::Reconnect => "reconnect",
             Operation::Renew => "renew",
+            Operation::Event => "event",
+            Operation::LastEvent => "lastEvent",
+            Operation::Acquire => "acquire",
+            Operation::Start => "start",
+            Operation::Assignment => "assignment",
+            Operation::Insert => "insert",
         }
     }
 

@@ -98,7 +98,7 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<f64>,
     in_step: bool,
-    /// Operations and weights.
+    /// What the sessions do: operations and weights, or a scenario.
     pub mix: String,
     /// Bytes of data in each znode.
     pub value_size: Spread,
@@ -206,10 +206,10 @@ impl Report {
         let entry = |operations: &[Operation]| Entry::new(operations, recorder, measured_s);
         let operations: BTreeMap<&'static str, Entry> = Operation::ALL
             .into_iter()
-            .filter(|&one| options.mix.contains(one) || recorder.tally(one).is_some())
+            .filter(|&one| options.is_expected(one) || recorder.tally(one).is_some())
             .map(|one| (one.name(), entry(&[one])))
             .collect();
-        let total = entry(&Operation::ALL);
+        let total = entry(Operation::REQUESTS);
         let mut errors = BTreeMap::new();
         for tally in Operation::ALL
             .into_iter()
@@ -283,7 +283,7 @@ impl Settings {
             pipeline: options.depth(),
             rate: options.rate,
             in_step: options.in_step,
-            mix: options.mix.to_string(),
+            mix: options.load_name(),
             value_size: options.value_size.clone(),
             depth: options.depth.clone(),
             popularity: options.popularity.to_string(),

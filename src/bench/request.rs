@@ -195,7 +195,7 @@ impl Requests {
                     MULTI_END.encode(out);
                 }
                 Operation::Sync => self.base.as_str().encode(out),
-                Operation::Ping | Operation::Reconnect | Operation::Renew => {}
+                other => unreachable!("{} has no record of its own", other.name()),
             }
         });
     }
@@ -211,14 +211,13 @@ impl Requests {
                     .and_then(|digits| digits.parse().ok())
                     == Some(step.target)
             }),
-            Operation::Delete | Operation::Ping | Operation::Reconnect | Operation::Renew => {
-                Ok(true)
-            }
             Operation::GetChildren => {
                 i32::decode(from).map(|count| i64::from(count) == i64::from(self.children))
             }
             Operation::Multi => return self.judge_multi(step.target, from),
             Operation::Sync => <&str>::decode(from).map(|path| path == self.base),
+            // Nothing follows the header.
+            _ => Ok(true),
         };
         if right == Ok(true) {
             Verdict::Right
@@ -360,8 +359,7 @@ fn opcode(operation: Operation) -> i32 {
         Operation::GetChildren => op::GET_CHILDREN,
         Operation::Multi => op::MULTI,
         Operation::Sync => op::SYNC,
-        Operation::Ping | Operation::Reconnect => op::PING,
-        Operation::Renew => op::CLOSE_SESSION,
+        other => unreachable!("{} is not of these requests", other.name()),
     }
 }
 

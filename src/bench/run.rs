@@ -19,6 +19,7 @@ use super::process::{self, Usage};
 use super::recorder::Recorder;
 use super::report::{Measured, Observed, Report};
 use super::request::{Requests, Sizes};
+use super::scenes::Scene;
 use super::setup::Session;
 use super::workload::Generator;
 
@@ -38,6 +39,8 @@ pub struct Stage {
     servers: Vec<SocketAddr>,
     plan: Arc<Plan>,
     mixture: Arc<Mixture>,
+    /// What the sessions do, if not the mixture.
+    scene: Option<Arc<dyn Scene>>,
 }
 
 /// Makes one run.
@@ -65,11 +68,22 @@ impl Stage {
                 session_timeout_ms: options.session_timeout.as_millis() as u32,
             }),
             mixture: Arc::new(mixture(options)),
+            scene: options.scenario.scene(options),
         };
-        progress(options, &format!("preparing {} znodes", options.keys));
         let requests = &stage.mixture.requests;
         let mut session = Session::open(&stage.servers, stage.plan.session_timeout_ms)?;
-        session.prepare(requests, (options.keys, options.children))?;
+        session.claim_base(requests)?;
+        match &stage.scene {
+            None => {
+                progress(options, &format!("preparing {} znodes", options.keys));
+                session.prepare(requests, (options.keys, options.children))?;
+            }
+            Some(scene) => {
+                let znodes = scene.znodes();
+                progress(options, &format!("preparing {} znodes", znodes.len()));
+                session.create_all(requests, &znodes)?;
+            }
+        }
         session.close()?;
         Ok(stage)
     }
@@ -165,6 +179,9 @@ impl Stage {
     }
 
     fn actor(&self, number: u32) -> Box<dyn Actor> {
+        if let Some(scene) = &self.scene {
+            return scene.actor(number);
+        }
         let generator = Generator::new(self.options.seed, u64::from(number));
         Box::new(Mixed::new(Arc::clone(&self.mixture), generator))
     }
@@ -332,7 +349,7 @@ mod tests {
         let words = ["-c", "5", "-p", "3", "-t", "2", "--mix", mix];
         let report = run(&options(&address.to_string(), &words)).expect("a run");
         assert!(report.is_sound());
-        for operation in Operation::ALL {
+        for operation in Operation::REQUESTS {
             let entry = &report.operations[operation.name()];
             assert!(entry.count > 0, "{}", operation.name());
             assert_eq!((entry.errors, entry.wrong), (0, 0), "{}", operation.name());

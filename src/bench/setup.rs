@@ -82,10 +82,9 @@ impl Session {
         Ok(session)
     }
 
-    /// Makes the znodes of a run; what an earlier one left below the same base is deleted.
+    /// Makes the znodes of a mix, below a base that was claimed.
     /// `counts` are the prepared keys and the children of the directory for getChildren.
     pub fn prepare(&mut self, requests: &Requests, counts: (u32, u32)) -> Result<(), BenchError> {
-        self.claim_base(requests)?;
         let directories = requests.keys_directories();
         for directory in directories.chain([requests.list_directory()]) {
             self.create(requests, directory, b"")?;
@@ -138,7 +137,25 @@ impl Session {
         Ok(())
     }
 
-    fn claim_base(&mut self, requests: &Requests) -> Result<(), BenchError> {
+    /// Makes znodes of any paths and data, in their order.
+    pub fn create_all(
+        &mut self,
+        requests: &Requests,
+        znodes: &[(String, Vec<u8>)],
+    ) -> Result<(), BenchError> {
+        self.pipeline(
+            "create of a znode",
+            znodes.len(),
+            |place, xid, out| {
+                let (path, data) = &znodes[place];
+                requests.append_create(path, data, xid, out);
+            },
+            is_done,
+        )
+    }
+
+    /// Makes the base of a run; what an earlier one left below it is deleted.
+    pub fn claim_base(&mut self, requests: &Requests) -> Result<(), BenchError> {
         let base = requests.base();
         let ancestors = base.match_indices('/').map(|(at, _)| &base[..at]);
         for ancestor in ancestors.filter(|ancestor| !ancestor.is_empty()) {
@@ -385,6 +402,7 @@ mod tests {
         let requests = requests(100);
         // The second time finds what the first left, as after a run that was killed.
         for _ in 0..2 {
+            session.claim_base(&requests).expect("claimed");
             session.prepare(&requests, (1_000, 5)).expect("prepared");
             let tree = tree.lock().expect("no thread panicked");
             assert_eq!(tree.len(), 2 + 2 + 1_000 + 5);
@@ -405,7 +423,7 @@ mod tests {
             .expect("no thread panicked")
             .insert("/load/here".to_owned(), b"precious".to_vec());
         let mut session = Session::open(&[address], 30_000).expect("a session");
-        let refused = session.prepare(&requests(10), (10, 0));
+        let refused = session.claim_base(&requests(10));
         assert!(matches!(refused, Err(BenchError::ForeignBase(base)) if base == "/load/here"));
     }
 }

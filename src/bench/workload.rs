@@ -53,12 +53,14 @@ impl FromStr for Mix {
         let mut total = 0_u32;
         for part in text.split(',').map(str::trim) {
             let (name, weight) = part.split_once('=').unwrap_or((part, "1"));
-            let operation = Operation::ALL
-                .into_iter()
+            let operation = Operation::REQUESTS
+                .iter()
+                .copied()
                 .find(|operation| operation.name().eq_ignore_ascii_case(name))
                 .ok_or_else(|| {
-                    let known = Operation::ALL.map(Operation::name).join(", ");
-                    format!("`{name}` is not one of {known}")
+                    let known: Vec<&str> =
+                        Operation::REQUESTS.iter().map(|one| one.name()).collect();
+                    format!("`{name}` is not one of {}", known.join(", "))
                 })?;
             let weight: u32 = weight
                 .parse()
@@ -136,14 +138,10 @@ impl Generator {
                 self.deleted = self.deleted.wrapping_add(1);
                 self.deleted
             }
-            Operation::GetChildren
-            | Operation::Sync
-            | Operation::Ping
-            | Operation::Reconnect
-            | Operation::Renew => 0,
             Operation::Get | Operation::Set | Operation::Exists | Operation::Multi => {
                 keys.pick(&mut self.random)
             }
+            _ => 0,
         };
         Step { operation, target }
     }

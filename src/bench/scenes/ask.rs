@@ -1,0 +1,160 @@
+//! Requests of scenarios, one by one or as the operations of a multi.
+
+use crate::jute::data::Stat;
+use crate::jute::proto::{
+    CheckVersionRequest, CreateRequest, DeleteRequest, ErrorResponse, GetChildrenRequest,
+    GetDataRequest, MULTI_END, MultiHeader, SetDataRequest,
+};
+use crate::jute::{Decoder, JuteError, Record, op};
+
+use super::super::request::{framed, header, open_acl};
+
+/// How a znode ends, and whether its name gets a number (the flags of a create).
+#[derive(Clone, Copy, Debug)]
+pub enum Mode {
+    Persistent = 0,
+    Ephemeral = 1,
+    PersistentSequential = 2,
+    EphemeralSequential = 3,
+}
+
+/// A request.
+#[derive(Clone, Copy, Debug)]
+pub enum Ask<'a> {
+    Get {
+        path: &'a str,
+        watch: bool,
+    },
+    Exists {
+        path: &'a str,
+        watch: bool,
+    },
+    Children {
+        path: &'a str,
+        watch: bool,
+    },
+    Set {
+        path: &'a str,
+        data: &'a [u8],
+        version: i32,
+    },
+    Create {
+        path: &'a str,
+        data: &'a [u8],
+        mode: Mode,
+    },
+    Delete {
+        path: &'a str,
+    },
+    Check {
+        path: &'a str,
+        version: i32,
+    },
+}
+
+impl Ask<'_> {
+    /// Appends the request as a frame.
+    pub fn append(&self, xid: i32, out: &mut Vec<u8>) {
+        framed(out, |out| {
+            header(xid, self.kind(), out);
+            self.encode(out);
+        });
+    }
+
+    fn kind(&self) -> i32 {
+        match self {
+            Ask::Get { .. } => op::GET_DATA,
+            Ask::Exists { .. } => op::EXISTS,
+            Ask::Children { .. } => op::GET_CHILDREN,
+            Ask::Set { .. } => op::SET_DATA,
+            Ask::Create { .. } => op::CREATE,
+            Ask::Delete { .. } => op::DELETE,
+            Ask::Check { .. } => op::CHECK,
+        }
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        match *self {
+            // An exists has the same record as a getData.
+            Ask::Get { path, watch } | Ask::Exists { path, watch } => {
+                GetDataRequest { path, watch }.encode(out);
+            }
+            Ask::Children { path, watch } => GetChildrenRequest { path, watch }.encode(out),
+            Ask::Set {
+                path,
+                data,
+                version,
+            } => {
+                let data = Some(data);
+                SetDataRequest {
+                    path,
+                    data,
+                    version,
+                }
+                .encode(out);
+            }
+            Ask::Create { path, data, mode } => {
+                let create = CreateRequest {
+                    path,
+                    data: Some(data),
+                    acl: open_acl(),
+                    flags: mode as i32,
+                };
+                create.encode(out);
+            }
+            Ask::Delete { path } => DeleteRequest { path, version: -1 }.encode(out),
+            Ask::Check { path, version } => CheckVersionRequest { path, version }.encode(out),
+        }
+    }
+}
+
+/// Appends a transaction of `asks` as a frame.
+pub fn append_multi(asks: &[Ask<'_>], xid: i32, out: &mut Vec<u8>) {
+    framed(out, |out| {
+        header(xid, op::MULTI, out);
+        for ask in asks {
+            let header = MultiHeader {
+                kind: ask.kind(),
+                done: false,
+                err: -1,
+            };
+            header.encode(out);
+            ask.encode(out);
+        }
+        MULTI_END.encode(out);
+    });
+}
+
+/// What a transaction did.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Done {
+    /// The paths that it created, in its order.
+    Created(Vec<String>),
+    /// It failed as a whole, with this code.
+    Refused(i32),
+}
+
+/// Reads the reply to [`append_multi`].
+pub fn read_multi(body: &[u8]) -> Result<Done, JuteError> {
+    let mut from = Decoder::new(body);
+    let mut created = Vec::new();
+    let mut refused = None;
+    loop {
+        let header = MultiHeader::decode(&mut from)?;
+        if header == MULTI_END {
+            break;
+        }
+        match header.kind {
+            op::CREATE => created.push(<&str>::decode(&mut from)?.to_owned()),
+            op::SET_DATA => _ = Stat::decode(&mut from)?,
+            op::DELETE | op::CHECK => {}
+            op::ERROR => {
+                let code = ErrorResponse::decode(&mut from)?.err;
+                // All but the cause carry 0 or that they were not looked at.
+                refused = refused.filter(|&known| known != 0).or(Some(code));
+            }
+            other => return Err(JuteError::UnknownType(other)),
+        }
+    }
+    Ok(refused.map_or(Done::Created(created), Done::Refused))
+}

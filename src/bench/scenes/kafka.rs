@@ -1,0 +1,286 @@
+//! What Kafka's controller does when it takes over (KafkaController.onControllerFailover of Kafka
+//! 3): it takes an epoch, lists the topics, reads every topic's assignment and every partition's
+//! state, and elects a leader for every partition, each a transaction that checks the epoch.
+//!
+//! One session, as many requests outstanding as the pipeline says (Kafka's
+//! `zookeeper.max.in.flight.requests`, 10). A whole start is measured as `start`; then it begins
+//! anew. Several connections share the topics.
+
+use std::sync::Arc;
+
+use crate::jute::Record;
+use crate::jute::proto::{GetChildrenResponse, GetDataResponse, SetDataResponse};
+
+use super::super::actor::Actor;
+use super::super::operation::Operation;
+use super::super::recorder::Recorder;
+use super::super::request::Verdict;
+use super::super::workload::Step;
+use super::ask::{Ask, Done, append_multi, read_multi};
+use super::{Scene, verdict};
+
+/// Partitions of a topic.
+const PER_TOPIC: u32 = 100;
+
+/// The scenario.
+#[derive(Debug)]
+pub struct Controller {
+    cluster: Arc<Cluster>,
+}
+
+#[derive(Debug)]
+struct Cluster {
+    base: String,
+    connections: u32,
+    partitions: u32,
+    /// A partition's state.
+    data: Vec<u8>,
+}
+
+impl Controller {
+    /// Of a cluster with so many partitions.
+    pub fn new(base: &str, connections: u32, partitions: u32, data: Vec<u8>) -> Controller {
+        Controller {
+            cluster: Arc::new(Cluster {
+                base: base.to_owned(),
+                connections,
+                partitions,
+                data,
+            }),
+        }
+    }
+}
+
+impl Cluster {
+    fn topics(&self) -> u32 {
+        self.partitions.div_ceil(PER_TOPIC)
+    }
+
+    fn topics_path(&self) -> String {
+        format!("{}/brokers/topics", self.base)
+    }
+
+    fn topic_path(&self, topic: u32) -> String {
+        format!("{}/topic-{topic}", self.topics_path())
+    }
+
+    fn state_path(&self, partition: u32) -> String {
+        let topic = self.topic_path(partition / PER_TOPIC);
+        format!("{topic}/partitions/{}/state", partition % PER_TOPIC)
+    }
+
+    fn epoch_path(&self, number: u32) -> String {
+        format!("{}/controller_epoch-{number}", self.base)
+    }
+}
+
+impl Scene for Controller {
+    fn znodes(&self) -> Vec<(String, Vec<u8>)> {
+        let Cluster {
+            base,
+            connections,
+            partitions,
+            data,
+        } = &*self.cluster;
+        let empty = |path: String| (path, Vec::new());
+        let mut znodes = vec![
+            empty(format!("{base}/brokers")),
+            empty(self.cluster.topics_path()),
+        ];
+        znodes.extend((0..*connections).map(|one| empty(self.cluster.epoch_path(one))));
+        for topic in 0..self.cluster.topics() {
+            // About as long as the list of three replicas for each partition.
+            let assignment = vec![b'a'; 20 * PER_TOPIC as usize];
+            let path = self.cluster.topic_path(topic);
+            znodes.push((path.clone(), assignment));
+            znodes.push(empty(format!("{path}/partitions")));
+        }
+        for partition in 0..*partitions {
+            let state = self.cluster.state_path(partition);
+            let parent = state.trim_end_matches("/state").to_owned();
+            znodes.push(empty(parent));
+            znodes.push((state, data.clone()));
+        }
+        znodes
+    }
+
+    fn actor(&self, number: u32) -> Box<dyn Actor> {
+        let cluster = Arc::clone(&self.cluster);
+        let mine = |count: u32| count.saturating_sub(number).div_ceil(cluster.connections);
+        Box::new(Start {
+            number,
+            phase: Phase::Epoch,
+            asked: 0,
+            answered: 0,
+            epoch_version: 0,
+            versions: vec![0; mine(cluster.partitions) as usize],
+            topics: mine(cluster.topics()),
+            since_ns: 0,
+            cluster,
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Start {
+    cluster: Arc<Cluster>,
+    number: u32,
+    phase: Phase,
+    /// Requests of the phase.
+    asked: u32,
+    answered: u32,
+    epoch_version: i32,
+    /// Of the states of this session's partitions.
+    versions: Vec<i32>,
+    topics: u32,
+    since_ns: u64,
+}
+
+/// What is read or written; the next begins when all of one is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Epoch,
+    List,
+    Topics,
+    States,
+    Elections,
+}
+
+impl Start {
+    fn count(&self) -> u32 {
+        match self.phase {
+            Phase::Epoch | Phase::List => 1,
+            Phase::Topics => self.topics,
+            Phase::States | Phase::Elections => self.versions.len() as u32,
+        }
+    }
+
+    /// The number in the cluster of this session's topic or partition.
+    fn global(&self, place: u32) -> u32 {
+        place * self.cluster.connections + self.number
+    }
+
+    fn append(&self, place: u32, xid: i32, out: &mut Vec<u8>) -> Operation {
+        let cluster = &*self.cluster;
+        let epoch = cluster.epoch_path(self.number);
+        match self.phase {
+            Phase::Epoch => {
+                let (path, data, version) = (&epoch[..], &b"1"[..], -1);
+                Ask::Set {
+                    path,
+                    data,
+                    version,
+                }
+                .append(xid, out);
+                Operation::Set
+            }
+            Phase::List => {
+                let (path, watch) = (&cluster.topics_path()[..], true);
+                Ask::Children { path, watch }.append(xid, out);
+                Operation::GetChildren
+            }
+            Phase::Topics => {
+                let (path, watch) = (&cluster.topic_path(self.global(place))[..], true);
+                Ask::Get { path, watch }.append(xid, out);
+                Operation::Get
+            }
+            Phase::States => {
+                let (path, watch) = (&cluster.state_path(self.global(place))[..], false);
+                Ask::Get { path, watch }.append(xid, out);
+                Operation::Get
+            }
+            Phase::Elections => {
+                let state = cluster.state_path(self.global(place));
+                let check = Ask::Check {
+                    path: &epoch,
+                    version: self.epoch_version,
+                };
+                let set = Ask::Set {
+                    path: &state,
+                    data: &cluster.data,
+                    version: self.versions[place as usize],
+                };
+                append_multi(&[check, set], xid, out);
+                Operation::Multi
+            }
+        }
+    }
+
+    fn read(&mut self, place: u32, body: &[u8]) -> Option<Verdict> {
+        let right = match self.phase {
+            Phase::Epoch => {
+                self.epoch_version = SetDataResponse::from_slice(body).ok()?.stat.version;
+                true
+            }
+            Phase::List => {
+                let topics = GetChildrenResponse::from_slice(body).ok()?.children;
+                topics.len() == self.cluster.topics() as usize
+            }
+            Phase::Topics => !GetDataResponse::from_slice(body).ok()?.data?.is_empty(),
+            Phase::States => {
+                let state = GetDataResponse::from_slice(body).ok()?;
+                self.versions[place as usize] = state.stat.version;
+                state.data.unwrap_or_default() == self.cluster.data
+            }
+            Phase::Elections => match read_multi(body).ok()? {
+                Done::Created(_) => true,
+                Done::Refused(code) => return Some(Verdict::Refused(code)),
+            },
+        };
+        right.then_some(Verdict::Right)
+    }
+
+    /// A reply was counted: goes on to the next phase after the last.
+    fn advance(&mut self, recorder: &mut Recorder, now_ns: u64) {
+        self.answered += 1;
+        while self.answered == self.count() {
+            (self.asked, self.answered) = (0, 0);
+            self.phase = match self.phase {
+                Phase::Epoch => Phase::List,
+                Phase::List => Phase::Topics,
+                Phase::Topics => Phase::States,
+                Phase::States => Phase::Elections,
+                Phase::Elections => {
+                    recorder.answered(Operation::Start, Verdict::Right, self.since_ns, now_ns);
+                    Phase::Epoch
+                }
+            };
+        }
+    }
+}
+
+impl Actor for Start {
+    fn begin(&mut self, _session_id: i64) -> Option<String> {
+        self.phase = Phase::Epoch;
+        (self.asked, self.answered) = (0, 0);
+        None
+    }
+
+    fn next(&mut self, xid: i32, now_ns: u64, out: &mut Vec<u8>) -> Option<Step> {
+        if self.asked == self.count() {
+            return None;
+        }
+        let target = self.asked;
+        self.asked += 1;
+        if self.phase == Phase::Epoch {
+            self.since_ns = now_ns;
+        }
+        let operation = self.append(target, xid, out);
+        Some(Step { operation, target })
+    }
+
+    fn judge(
+        &mut self,
+        step: Step,
+        reply: Result<&[u8], i32>,
+        recorder: &mut Recorder,
+        now_ns: u64,
+    ) -> Verdict {
+        let judged = match reply {
+            Ok(body) => self.read(step.target, body).unwrap_or(Verdict::Wrong),
+            refused => verdict(refused),
+        };
+        self.advance(recorder, now_ns);
+        judged
+    }
+}
