@@ -1,5 +1,5 @@
 //! Ensembles of real processes under load and faults: killed and stopped members, broken disks, cut
-//! networks. The scripts in `tests/faults/` make the faults; what their clients were answered is
+//! networks, slow and broken links. The scripts in `tests/faults/` make the faults; what their clients were answered is
 //! recorded and judged by `zkore check-history`.
 
 #[path = "interop/support.rs"]
@@ -80,6 +80,21 @@ fn a_minority_serves_nobody() {
 #[test]
 fn links_that_come_and_go_do_no_harm() {
     scenario("partitions.py", "flapping", "zzz");
+}
+
+#[test]
+fn slow_links_slow_only() {
+    scenario("relays.py", "delayed", "zzz");
+}
+
+#[test]
+fn links_cut_at_any_byte_are_made_anew() {
+    scenario("relays.py", "cut", "zzz");
+}
+
+#[test]
+fn stalled_links_are_given_up_only_after_a_while() {
+    scenario("relays.py", "stalled", "zzz");
 }
 
 /// What `zkore check-history` says of a file, and whether it is content.
