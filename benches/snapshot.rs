@@ -7,6 +7,9 @@ use zkore::snapshot;
 use zkore::tree::{Tree, TreeConfig, TreeLoader, open_acl};
 use zkore::types::{SessionId, Zxid};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const NODES: usize = 1_000_000;
 const CHILDREN: usize = 1000;
 const ZXID: Zxid = Zxid(0x1_0000_0000);

@@ -64,12 +64,17 @@ pub(super) fn write_as(
     }
 }
 
+/// Bytes between two syncs of the file. One sync at the end would hand the disk all of it at once,
+/// and the log's writes would wait behind that.
+const SYNC_BYTES: u64 = 4 << 20;
+
 struct Writer {
     file: Arc<dyn DiskFile>,
     path: PathBuf,
     zxid: Zxid,
     chunks: u64,
     bytes: u64,
+    bytes_synced: u64,
 }
 
 impl Writer {
@@ -83,6 +88,7 @@ impl Writer {
             zxid,
             chunks: 0,
             bytes: header.len() as u64,
+            bytes_synced: 0,
         })
     }
 
@@ -164,6 +170,10 @@ impl Writer {
         self.file.write_at(self.bytes, &archive)?;
         self.bytes += archive.len() as u64;
         self.chunks += 1;
+        if self.bytes - self.bytes_synced >= SYNC_BYTES {
+            self.file.sync()?;
+            self.bytes_synced = self.bytes;
+        }
         Ok(())
     }
 }
