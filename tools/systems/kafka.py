@@ -10,18 +10,14 @@ import re
 import time
 
 from harness import free_ports, walk
-from trial import Driver, Process, java, main, say, wait_until
+from trial import EXPIRED, LOG4J, Driver, Process, java, main, say, seconds, wait_until
 
 TOPICS = 20
 SESSION_MS = 6000
 RATE = 1000
 MOVES = 3
 
-LOG4J = """\
-log4j.rootLogger=INFO, out
-log4j.appender.out=org.apache.log4j.ConsoleAppender
-log4j.appender.out.layout=org.apache.log4j.PatternLayout
-log4j.appender.out.layout.ConversionPattern=%d{yyyy-MM-dd HH:mm:ss,SSS} %p %m (%c)%n
+LOGGERS = """\
 log4j.logger.state.change.logger=WARN
 log4j.logger.kafka.log=WARN
 log4j.logger.kafka.cluster=WARN
@@ -38,8 +34,7 @@ num.recovery.threads.per.data.dir=4
 log.index.size.max.bytes=65536
 log.segment.delete.delay.ms=1000
 """
-# What a broker's log says when its session is gone, and when a controller has taken over.
-EXPIRED = r"session 0x\w+ has expired|Session expired"
+# What the log of a broker says that is ready to be the controller.
 READY = r"\[Controller id=\d+\] Starting the controller scheduler"
 
 
@@ -47,9 +42,8 @@ class Broker(Process):
     def __init__(self, trial, number):
         self.number, self.trial = number, trial
         self.port = free_ports(1)[0]
-        folder = trial.folder / f"broker-{number}"
-        folder.mkdir()
-        (folder / "log4j.properties").write_text(LOG4J)
+        folder = trial.fresh_folder(f"broker-{number}")
+        (folder / "log4j.properties").write_text(LOG4J + LOGGERS)
         properties = folder / "server.properties"
         properties.write_text(
             BROKER.format(
@@ -130,10 +124,6 @@ class Cluster:
 def log_time(line):
     """The time that a line of a broker's log begins with, in seconds."""
     return calendar.timegm(time.strptime(line[:19], "%Y-%m-%d %H:%M:%S")) + int(line[20:23]) / 1000
-
-
-def seconds(value):
-    return f"{value:.2f} s"
 
 
 def run(trial):

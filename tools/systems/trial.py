@@ -9,6 +9,7 @@ import pathlib
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,17 @@ TIMING = {"tickTime": 2000, "initLimit": 10, "syncLimit": 5}
 APACHE_FLAGS = ["-Xmx1000m"]
 STOP_PATIENCE_S = 30
 
+# The time first, so that a tool can read it.
+LOG4J = """\
+log4j.rootLogger=INFO, out
+log4j.appender.out=org.apache.log4j.ConsoleAppender
+log4j.appender.out.target=System.err
+log4j.appender.out.layout=org.apache.log4j.PatternLayout
+log4j.appender.out.layout.ConversionPattern=%d{yyyy-MM-dd HH:mm:ss,SSS} %p %m (%c)%n
+"""
+# What Apache's client says in the log of a system whose session is gone.
+EXPIRED = r"session 0x\w+ has expired|Session expired"
+
 # The client's word on each connection that a killed member takes along.
 logging.getLogger("kazoo").setLevel(logging.ERROR)
 
@@ -43,6 +55,13 @@ def wait_until(condition, what, patience_s=60, pause_s=0.02):
             raise AssertionError(f"not within {patience_s} s: {what}")
         time.sleep(pause_s)
     return answer
+
+
+def timed(operation, *arguments):
+    """What the operation answers, and the seconds that it took."""
+    began = time.monotonic()
+    answer = operation(*arguments)
+    return answer, time.monotonic() - began
 
 
 class Process:
@@ -114,9 +133,10 @@ class Driver(Process):
         return rest
 
 
-def java(system, main, *arguments, flags=()):
-    """The command that runs a class of a system that tools/interop-setup fetched."""
-    path = f"{CACHE / f'{system}-classes'}:{CACHE / f'{system}-jars'}/*"
+def java(system, main, *arguments, flags=(), settings=None):
+    """The command that runs a class of a system that tools/interop-setup fetched; `settings` is a folder
+    in which the class finds its settings."""
+    path = f"{CACHE / f'{system}-classes'}:{CACHE / f'{system}-jars'}/*" + (f":{settings}" if settings else "")
     return ["java", "-Duser.timezone=UTC", *flags, "-cp", path, main, *map(str, arguments)]
 
 
@@ -132,7 +152,6 @@ class Trial:
         self.ensemble = Ensemble([kind] * 3, timing=TIMING, apache_flags=APACHE_FLAGS)
 
     def __enter__(self):
-        self.ensemble.start()
         return self
 
     def __exit__(self, kind, error, trace):
@@ -153,6 +172,11 @@ class Trial:
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
         return isinstance(error, Exception)
+
+    def fresh_folder(self, name):
+        folder = self.folder / name
+        folder.mkdir()
+        return folder
 
     def run(self, process):
         self.processes.append(process)
@@ -194,12 +218,15 @@ def main(system, title, about, run):
     parser.add_argument("--record", action="store_true", help="put the table into perf/systems.md")
     parser.add_argument("--keep", action="store_true", help="keep data and logs of the system")
     options = parser.parse_args()
+    # Ended from outside, it still takes its processes and folders along.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     context = describe()
     trials = []
     for kind in [options.only] if options.only else KINDS:
         began = time.monotonic()
         with Trial(kind, options) as trial:
             trials.append(trial)
+            trial.ensemble.start()
             run(trial)
         say(f"{kind}: {time.monotonic() - began:.0f} s in all")
     words = " ".join(sys.argv[1:])
@@ -208,6 +235,10 @@ def main(system, title, about, run):
     if options.record:
         record(system, title, text)
     sys.exit(0 if all(holds for trial in trials for holds, _ in trial.checks.values()) else 1)
+
+
+def seconds(value):
+    return f"{value:.2f} s"
 
 
 def table(trials):
