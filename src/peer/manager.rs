@@ -419,6 +419,7 @@ impl Manager {
         if id < my_id && !is_nameless {
             // It has no connection, whatever we believe, and wants to be called.
             tracing::debug!("server {id} at {address} asks to be connected");
+            self.warn_of_two(id, address);
             self.forget(token);
             self.unlink(id);
             self.peers.entry(id).or_default().advertised = greeting.addresses;
@@ -432,6 +433,9 @@ impl Manager {
     /// Makes a socket the link to a server.
     fn establish(&mut self, id: ServerId, token: Token) {
         let now_ms = self.clock.now_ms();
+        if let Some((link, _)) = self.sockets.get(&token) {
+            self.warn_of_two(id, link.address);
+        }
         let peer = self.peers.entry(id).or_default();
         let before = peer.link.replace(token);
         peer.linked_at_ms = now_ms;
@@ -448,6 +452,18 @@ impl Manager {
         }
         tracing::debug!("linked to server {id}");
         self.send_queued(id);
+    }
+
+    /// Warns where a server makes a connection while it has one.
+    fn warn_of_two(&mut self, id: ServerId, new: SocketAddr) {
+        let former = self.peers.get(&id).and_then(|peer| peer.link);
+        if let Some((link, _)) = former.and_then(|token| self.sockets.get(&token)) {
+            let former = link.address;
+            self.complain(format_args!(
+                "server {id} has connected from {new} and was still connected at {former}: it has \
+                 started anew, or two servers have its number in their myid files"
+            ));
+        }
     }
 
     fn send_queued(&mut self, id: ServerId) {

@@ -172,7 +172,12 @@ impl Replica {
         let is_expected = matches!(self.role, Role::Looking | Role::Draining);
         match &mut self.member {
             // It may have heard of our election before we have.
-            Some(member) if is_expected && member.early.len() < EARLY_LINKS_MAX => {
+            Some(member) if is_expected => {
+                if member.early.len() >= EARLY_LINKS_MAX
+                    && let Some((oldest, _)) = member.early.pop_first()
+                {
+                    self.outputs.push_back(Output::Close(oldest));
+                }
                 member.early.insert(link, Vec::new());
             }
             _ => self.outputs.push_back(Output::Close(link)),

@@ -24,7 +24,7 @@ use crate::types::{Ensemble, LinkId, ServerId, SessionId, Zxid};
 
 use super::packet::{PacketError, PacketName, encode_packet};
 use super::proposals::Proposals;
-use super::{EXTENSION, PROTOCOL_VERSION};
+use super::{EPOCH_MAX, EXTENSION, PROTOCOL_VERSION};
 
 use link::{Link, Phase};
 use plan::Plan;
@@ -116,6 +116,12 @@ pub enum LeaderEvent {
 /// How long a leader waits for a quorum to connect, in milliseconds: who follows it does so at once. If
 /// nobody does, others have elected somebody else, whom this server can then follow.
 const CONNECT_LIMIT_MS: u64 = 3000;
+
+/// Peers that have not said who they are; a further one closes the oldest.
+const FRESH_LINKS_MAX: usize = 64;
+
+/// Bytes in which a learner has said who it is.
+const FRESH_BYTES_MAX: usize = 64 << 10;
 
 /// Into how many steps `syncLimit` is cut to see who is behind.
 const MARKS: u64 = 16;
@@ -263,6 +269,15 @@ impl Leader {
 
     /// A learner has connected.
     pub fn link_opened(&mut self, link: LinkId, now_ms: u64) {
+        let fresh = self.links.iter().filter(|(_, link)| link.is_fresh());
+        if fresh.clone().count() >= FRESH_LINKS_MAX
+            && let Some((&oldest, _)) = fresh.min_by_key(|(_, link)| link.opened_ms)
+        {
+            self.close(
+                oldest,
+                "too many peers have not said who they are".to_owned(),
+            );
+        }
         self.links.insert(link, Link::new(now_ms));
     }
 
@@ -317,6 +332,10 @@ impl Leader {
             reader.skip(length);
         }
         if let Some(link) = self.links.get_mut(&id) {
+            if link.is_fresh() && reader.rest().len() > FRESH_BYTES_MAX {
+                let reason = format!("it sent {FRESH_BYTES_MAX} bytes and has not said who it is");
+                return self.close(id, reason);
+            }
             link.reader = reader;
         }
     }
@@ -364,6 +383,15 @@ impl Leader {
             self.close(id, format!("the peer has our own number {server}"));
             return Ok(());
         }
+        let accepted_epoch = Zxid(packet.zxid).epoch();
+        if accepted_epoch >= EPOCH_MAX {
+            let reason = format!(
+                "server {server} says that it has accepted epoch {accepted_epoch}, after which \
+                 there is none: its acceptedEpoch file is damaged, or it is no ZooKeeper server"
+            );
+            self.close(id, reason);
+            return Ok(());
+        }
         let former = self
             .links
             .iter()
@@ -378,7 +406,6 @@ impl Leader {
         link.is_ours = from.rest().starts_with(EXTENSION);
         link.phase = Phase::Introduced;
         let is_voter = !link.is_observer && self.config.ensemble.is_voter(server);
-        let accepted_epoch = Zxid(packet.zxid).epoch();
         if let Some(epoch) = self.epoch {
             if is_voter && accepted_epoch > epoch {
                 // It can follow nobody of an older epoch, so it would stay outside for ever.
@@ -805,7 +832,13 @@ impl Leader {
                 Phase::Active => self.config.sync_limit_ms,
                 _ => self.config.init_limit_ms,
             };
-            if now_ms.saturating_sub(link.heard_ms) > limit_ms {
+            // Who only trickles has to come to an end as well.
+            let heard_ms = if link.is_fresh() {
+                link.opened_ms
+            } else {
+                link.heard_ms
+            };
+            if now_ms.saturating_sub(heard_ms) > limit_ms {
                 late.push((id, "it was silent for too long"));
             } else if link.queued_bytes() > link::QUEUED_BYTES_MAX
                 || link.phase == Phase::Active && !link.is_observer && link.acked < due

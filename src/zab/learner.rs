@@ -16,7 +16,7 @@ use crate::types::{ServerId, SessionId, Zxid};
 
 use super::leader::{Forwarded, HostFailed, Summary};
 use super::packet::{PacketError, PacketName, PacketReader, encode_packet, encode_packet_of};
-use super::{EXTENSION, PROTOCOL_VERSION};
+use super::{EPOCH_MAX, EXTENSION, PROTOCOL_VERSION};
 
 /// What follows Apache's tree on the wire.
 pub const SIGNATURE: &str = "BenWasHere";
@@ -383,6 +383,9 @@ impl Learner {
             return Err(format!(
                 "the leader's epoch {epoch} is below {accepted}, which this server has accepted"
             ));
+        }
+        if epoch > EPOCH_MAX {
+            return Err(format!("the leader's epoch {epoch} is none"));
         }
         let data = packet.data.unwrap_or_default();
         self.is_leader_ours = data

@@ -19,6 +19,9 @@ pub use proposals::Proposals;
 /// The version of the protocol that both sides announce (Apache's 0x10000: ZAB 1.0).
 pub const PROTOCOL_VERSION: i32 = 0x10000;
 
+/// The last epoch: a zxid has room for no later one. No ensemble comes near it.
+pub const EPOCH_MAX: u32 = i32::MAX as u32;
+
 /// What a learner of ours adds to its introduction, and a leader of ours to its answer: from then
 /// on one ACK or COMMIT stands for all before it. Apache's servers ignore the bytes.
 pub const EXTENSION: &[u8] = b"zkore\x01";

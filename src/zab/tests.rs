@@ -523,6 +523,106 @@ fn towards_apache_each_transaction_is_committed_by_itself() {
     );
 }
 
+/// A stranger's link, with what it says first.
+fn stranger(world: &mut World, number: u64, bytes: &[u8]) -> LinkId {
+    let id = LinkId(number);
+    world.leader.link_opened(id, world.now_ms);
+    let host = &mut world.leader_host;
+    world.leader.receive(id, bytes, world.now_ms, host);
+    id
+}
+
+/// Which links the leader has closed, and why.
+fn closed(world: &mut World) -> Vec<(LinkId, String)> {
+    let events = std::iter::from_fn(|| world.leader.poll_event());
+    let close = |event| match event {
+        LeaderEvent::Close(id, reason) => Some((id, reason)),
+        _ => None,
+    };
+    events.filter_map(close).collect()
+}
+
+fn introduction(server: i64, accepted: Zxid) -> Vec<u8> {
+    let info = crate::jute::quorum::LearnerInfo {
+        server_id: server,
+        protocol_version: super::PROTOCOL_VERSION,
+        config_version: 0,
+    };
+    let mut bytes = Vec::new();
+    super::encode_packet(
+        kind::FOLLOWER_INFO,
+        accepted.0,
+        Some(&info.to_vec()),
+        &mut bytes,
+    );
+    bytes
+}
+
+#[test]
+fn epochs_without_a_next_one_are_refused() {
+    let mut world = World::new(3, Host::default());
+    for epoch in [super::EPOCH_MAX, u32::MAX] {
+        let id = stranger(&mut world, 7, &introduction(2, Zxid::new(epoch, 0)));
+        let closed = closed(&mut world);
+        assert!(
+            closed[0].0 == id && closed[0].1.contains("acceptedEpoch"),
+            "{closed:?}"
+        );
+        assert_eq!(world.leader.epoch(), None);
+    }
+    let index = world.join(Host::default());
+    let mut bytes = Vec::new();
+    super::encode_packet(
+        kind::LEADER_INFO,
+        Zxid::new(u32::MAX, 0).0,
+        Some(&[0; 4]),
+        &mut bytes,
+    );
+    let (learner, host) = &mut world.learners[index];
+    learner.receive(&bytes, 0, host);
+    assert_eq!(host.accepted, 0);
+    assert!(
+        matches!(&world.events_of(index)[..], [LearnerEvent::Ended(reason)] if reason.contains("is none"))
+    );
+}
+
+#[test]
+fn who_does_not_say_who_it_is_costs_little() {
+    let mut world = World::new(3, Host::default());
+    world.join(Host::default());
+    world.run(true);
+    // A packet that announces more than a stranger has to say.
+    let mut large = Vec::new();
+    super::encode_packet(kind::FOLLOWER_INFO, 0, Some(&[0; 200 << 10]), &mut large);
+    let id = stranger(&mut world, 7, &large[..100 << 10]);
+    let reason = closed(&mut world);
+    assert!(reason.len() == 1 && reason[0].0 == id, "{reason:?}");
+    // One that trickles.
+    let slow = stranger(&mut world, 8, &large[..1]);
+    for at in 1..=(INIT_LIMIT_MS / HEARTBEAT_MS) as usize + 1 {
+        world.now_ms += HEARTBEAT_MS;
+        world
+            .leader
+            .receive(slow, &large[at..=at], world.now_ms, &mut world.leader_host);
+        world.leader.tick(world.now_ms);
+        world.run(true);
+        for event in world.events_of(0) {
+            if let LearnerEvent::Ping(zxid) = event {
+                world.learners[0].0.pong(zxid, []);
+            }
+        }
+    }
+    let is_its_end =
+        |event: &LeaderEvent| matches!(event, LeaderEvent::Close(id, _) if *id == slow);
+    assert!(world.events.iter().any(is_its_end));
+    // Many.
+    for number in 100..200 {
+        stranger(&mut world, number, &[]);
+    }
+    assert_eq!(closed(&mut world).len(), 100 - 64);
+    assert_eq!(world.leader.learners().count(), 1, "the follower stays");
+}
+
 proptest::proptest! {
     /// Whatever a peer says, it ends its own link at most.
     #[test]

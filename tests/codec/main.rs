@@ -1,6 +1,7 @@
 //! Properties of the codec: every record reads and writes what the schema says, and no bytes make
-//! a decoder panic.
+//! a decoder panic, nor what reads the election and quorum ports.
 
+mod peers;
 mod records;
 
 use proptest::collection::vec;
@@ -84,5 +85,73 @@ proptest! {
         let at = at.index(bytes.len());
         bytes[at] = byte;
         decode_as_everything(&bytes);
+    }
+}
+
+/// Packets of any kind whose data may be what such a packet has, and then anything.
+fn any_packets() -> impl Strategy<Value = Vec<u8>> {
+    let data = prop_oneof![
+        Just(None),
+        vec(any::<u8>(), 0..40).prop_map(Some),
+        // Introductions, acknowledged epochs, requests.
+        (1_i64..5, any::<i32>()).prop_map(|(id, rest)| {
+            let version = 0x10000_i32.to_be_bytes();
+            let parts: [&[u8]; 4] = [&id.to_be_bytes(), &version, &[0; 8], &rest.to_be_bytes()];
+            Some(parts.concat())
+        }),
+    ];
+    let epoch = prop_oneof![0_i64..4, any::<i32>().prop_map(i64::from)];
+    let zxid = (epoch, 0_i64..8).prop_map(|(epoch, counter)| epoch << 32 | counter);
+    let packet = (-1..22_i32, zxid, data).prop_map(|(kind, zxid, data)| {
+        let mut bytes = Vec::new();
+        zkore::zab::encode_packet(kind, zxid, data.as_deref(), &mut bytes);
+        bytes
+    });
+    (vec(packet, 0..12), vec(any::<u8>(), 0..60)).prop_map(|(packets, rest)| {
+        let mut bytes = packets.concat();
+        bytes.extend(rest);
+        bytes
+    })
+}
+
+/// Notifications, whole or cut, with anything between.
+fn any_notifications() -> impl Strategy<Value = Vec<u8>> {
+    let field = || prop_oneof![(-1_i64..4).boxed(), any::<i64>().boxed()];
+    let notification = (0..5_i32, [field(), field(), field(), field()], 0..46_usize).prop_map(
+        |(state, fields, length)| {
+            let mut bytes = state.to_be_bytes().to_vec();
+            fields
+                .iter()
+                .for_each(|field| bytes.extend(field.to_be_bytes()));
+            bytes.extend([0, 0, 0, 2, 0, 0, 0, 1, b'x']);
+            bytes.truncate(length);
+            bytes
+        },
+    );
+    vec(notification, 0..12).prop_map(|all| all.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn no_bytes_on_the_election_port_do_harm(
+        messages in any_notifications(),
+        bytes in vec(any::<u8>(), 0..200),
+    ) {
+        peers::election_port(&messages);
+        peers::election_port(&bytes);
+        let from_a_member = [&3_i64.to_be_bytes()[..], &messages].concat();
+        peers::election_port(&from_a_member);
+    }
+
+    #[test]
+    fn no_bytes_on_the_quorum_port_do_harm(
+        packets in any_packets(),
+        bytes in vec(any::<u8>(), 0..200),
+        piece in 1..64_usize,
+    ) {
+        peers::quorum_port(&packets, piece);
+        peers::quorum_port(&bytes, piece);
     }
 }

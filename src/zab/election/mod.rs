@@ -264,6 +264,7 @@ impl Election {
         let Some(state) = notification.state else {
             return self.complain(from, &"a notification with an unknown state");
         };
+        self.compare_configs(from, &notification);
         if !self.is_voter(from) {
             if state == PeerState::Looking {
                 self.answer_non_voter(from, now_ms);
@@ -276,7 +277,6 @@ impl Election {
             }
             return;
         }
-        self.compare_configs(from, &notification);
         let vote = notification.vote;
         if state == PeerState::Looking && vote.election_epoch < self.round {
             // Apache answers before it looks at the vote.
@@ -577,6 +577,9 @@ impl Election {
     /// Warns of a member that counts other voters. The texts themselves differ for good reasons,
     /// such as addresses that a member sees otherwise.
     fn compare_configs(&mut self, from: ServerId, told: &Notification<'_>) {
+        if !self.config.ensemble.members.contains_key(&from) {
+            return self.complain(from, &"a vote, and is not in our configuration");
+        }
         let voters = told.config.map(wire::voters_in);
         if voters.is_some_and(|voters| !voters.into_iter().eq(self.config.ensemble.voters())) {
             self.complain(from, &"a configuration with other voters than ours");

@@ -49,6 +49,7 @@ pub struct Link {
     pub syncs: VecDeque<Zxid>,
     /// Whether the tree is being sent; packets wait behind it.
     pub is_streaming: bool,
+    pub opened_ms: u64,
     pub heard_ms: u64,
     /// When the newest ping that it has answered was sent.
     pub pong_sent_ms: u64,
@@ -76,6 +77,7 @@ impl Link {
             announced: Zxid::ZERO,
             syncs: VecDeque::new(),
             is_streaming: false,
+            opened_ms: now_ms,
             heard_ms: now_ms,
             pong_sent_ms: now_ms,
             round_ponged: 0,
@@ -83,6 +85,11 @@ impl Link {
             behind_tree: Vec::new(),
             pings: VecDeque::new(),
         }
+    }
+
+    /// Whether the peer has not said who it is.
+    pub fn is_fresh(&self) -> bool {
+        self.phase == Phase::Fresh
     }
 
     pub fn has_output(&self) -> bool {
