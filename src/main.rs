@@ -128,6 +128,9 @@ struct SettingArguments {
     /// Threads that serve clients [default: the cores but one]
     #[arg(long, value_name = "N")]
     shards: Option<String>,
+    /// What these threads run on: ring or glommio [default: ring]
+    #[arg(long, value_name = "RUNTIME")]
+    runtime: Option<String>,
     /// Set a key of zoo.cfg or a system property; outweighs both
     #[arg(short = 'D', value_name = "KEY=VALUE")]
     define: Vec<String>,
@@ -269,6 +272,7 @@ impl SettingArguments {
         });
         let flags = [
             ("zkore.shards", self.shards),
+            ("zkore.runtime", self.runtime),
             ("zkore.logFormat", self.log_format),
             ("zkore.logLevel", log_level),
         ];

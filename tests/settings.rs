@@ -321,3 +321,36 @@ fn acls_count_unless_they_are_skipped() {
         assert!(server.stop());
     }
 }
+
+#[test]
+fn both_runtimes_serve_clients_of_all_shards_side_by_side() {
+    const CLIENTS: usize = 32;
+    const NODES_EACH: usize = 10;
+    let folder = folder();
+    for (turn, runtime) in ["ring", "glommio", "ring"].into_iter().enumerate() {
+        let runtime = format!("zkore.runtime={runtime}");
+        let lines = [&runtime, "zkore.shards=3", "4lw.commands.whitelist=*"];
+        let spec = spec(&folder, &lines);
+        let server = spec.start();
+        thread::scope(|scope| {
+            for number in 0..CLIENTS {
+                let spec = &spec;
+                scope.spawn(move || {
+                    let mut client = connect(spec);
+                    let first = (turn * CLIENTS + number) * NODES_EACH;
+                    fill(&mut client, first..first + NODES_EACH);
+                    client.close().expect("it answers");
+                });
+            }
+        });
+        let mut client = connect(&spec);
+        for number in 0..(turn + 1) * CLIENTS * NODES_EACH {
+            assert_eq!(exists(&mut client, &format!("/n{number}")), OK, "{number}");
+        }
+        let answer = four_letter_word(spec.address(), "mntr").expect("it answers");
+        let alive = field(&answer, "zk_num_alive_connections");
+        // The client, and the word itself.
+        assert_eq!(alive.as_deref(), Some("2"), "{runtime}: {answer}");
+        assert!(server.stop(), "{runtime}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Config, ConfigFile, LogFormat, Severity, Sources};
+use super::{Config, ConfigFile, LogFormat, Runtime, Severity, Sources};
 use crate::types::DigestAlgorithm;
 
 fn file(text: &str) -> Sources {
@@ -82,8 +82,8 @@ fn every_working_key_has_its_effect() {
          skipACL=yes\nDigestAuthenticationProvider.enabled=false\n\
          DigestAuthenticationProvider.digestAlg=SHA-256\n\
          DigestAuthenticationProvider.superDigest=super:x\n\
-         X509AuthenticationProvider.superUser=CN=me\nzkore.shards=3\nzkore.logFormat=json\n\
-         zkore.logLevel=debug\n",
+         X509AuthenticationProvider.superUser=CN=me\nzkore.shards=3\nzkore.runtime=glommio\n\
+         zkore.logFormat=json\nzkore.logLevel=debug\n",
     ));
     let expected = Config {
         config_file: Some(PathBuf::from("zoo.cfg")),
@@ -127,6 +127,7 @@ fn every_working_key_has_its_effect() {
         close_session_txn_enabled: false,
         read_only_mode: true,
         shards: 3,
+        runtime: Runtime::Glommio,
         log_format: LogFormat::Json,
         log_filter: "debug".to_string(),
     };

@@ -136,11 +136,23 @@ pub struct Config {
     /// Threads that serve clients, each on its own core; 1 or more, by default one less than
     /// there are cores. (`zkore.shards`)
     pub shards: usize,
+    /// What those threads run on. (`zkore.runtime`)
+    pub runtime: Runtime,
     /// How log lines look. (`zkore.logFormat`)
     pub log_format: LogFormat,
     /// Which log lines are written, as `tracing_subscriber::EnvFilter` reads it; default `info`.
     /// (`zkore.logLevel`)
     pub log_filter: String,
+}
+
+/// What the threads that serve clients run on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Runtime {
+    /// A loop of their own on a bare io_uring.
+    #[default]
+    Ring,
+    /// An executor of glommio.
+    Glommio,
 }
 
 /// How log lines look.
@@ -199,6 +211,7 @@ impl Default for Config {
             read_only_mode: false,
             ensemble: None,
             shards: default_shards(),
+            runtime: Runtime::Ring,
             log_format: LogFormat::Text,
             log_filter: "info".to_string(),
         }

@@ -1,4 +1,4 @@
-//! A glommio executor: where it runs, and what its tasks wait for.
+//! A glommio executor, and what its tasks wait for.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -7,8 +7,6 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use glommio::{LocalExecutorBuilder, Placement};
-
-use super::cpu;
 
 /// Bytes that an executor's rings pin at most: small, so that an ordinary user's memlock limit
 /// (8 MiB) is enough for several shards.
@@ -27,68 +25,47 @@ const PREEMPT_TIMER: Duration = Duration::from_secs(3600);
 /// How long [`breathe`] lasts at least: long enough not to be over before it begins.
 const BREATH: Duration = Duration::from_micros(20);
 
-/// How an executor is set up.
-#[derive(Clone, Debug)]
-pub struct ExecutorConfig {
-    /// The thread's name.
-    pub name: String,
-    /// The processor to pin it to.
-    pub cpu: Option<usize>,
-    /// How long to spin before it sleeps; a setting for machines with processors to spare.
-    pub spin: Option<Duration>,
-}
-
 /// Runs the future that `start` makes on a new executor, on the calling thread, to its end.
-pub fn run<F, Fut>(config: ExecutorConfig, start: F) -> io::Result<()>
+pub(super) fn run<F, Fut>(name: &str, start: F) -> io::Result<()>
 where
     F: FnOnce() -> Fut,
     Fut: Future<Output = io::Result<()>>,
 {
-    if let Some(cpu) = config.cpu {
-        // Not fatal: an unpinned shard is slower, not wrong.
-        if let Err(error) = cpu::pin(cpu) {
-            tracing::warn!(cpu, %error, "cannot pin a shard to its processor");
-        }
-    }
-    let mut builder = LocalExecutorBuilder::new(Placement::Unbound)
-        .name(&config.name)
+    let executor = LocalExecutorBuilder::new(Placement::Unbound)
+        .name(name)
         .io_memory(IO_MEMORY_BYTES)
-        .preempt_timer(PREEMPT_TIMER);
-    if let Some(spin) = config.spin {
-        builder = builder.spin_before_park(spin);
-    }
-    let executor = builder
+        .preempt_timer(PREEMPT_TIMER)
         .make()
         .map_err(|error| io::Error::other(error.to_string()))?;
     executor.run(async move { start().await })
 }
 
 /// Runs a future beside the others of this executor. It ends with the executor at the latest.
-pub fn spawn_local(future: impl Future<Output = ()> + 'static) {
+pub(super) fn spawn_local(future: impl Future<Output = ()> + 'static) {
     glommio::spawn_local(future).detach();
 }
 
 /// Waits.
-pub async fn sleep(duration: Duration) {
+pub(super) async fn sleep(duration: Duration) {
     glommio::timer::sleep(duration).await;
 }
 
 /// Lets the other tasks, and the sockets, have a turn. To be awaited by a task that has gone on for
 /// long without having to wait for anything.
-pub async fn breathe() {
+pub(super) async fn breathe() {
     sleep(BREATH).await;
 }
 
 /// Wakes one task of the same executor; a wake that nobody waits for yet is kept.
 #[derive(Default)]
-pub struct Notify {
+pub(super) struct Notify {
     raised: Cell<bool>,
     waiter: Cell<Option<Waker>>,
 }
 
 impl Notify {
     /// Wakes the task that waits, or the next one to wait.
-    pub fn raise(&self) {
+    pub(super) fn raise(&self) {
         self.raised.set(true);
         if let Some(waiter) = self.waiter.take() {
             waiter.wake();
@@ -96,7 +73,7 @@ impl Notify {
     }
 
     /// Waits until [`Notify::raise`]; one task at a time.
-    pub async fn raised(&self) {
+    pub(super) async fn raised(&self) {
         poll_fn(|context| {
             if self.raised.replace(false) {
                 return Poll::Ready(());

@@ -3,8 +3,8 @@
 //! An executor of glommio sleeps in `io_uring_enter` without a timeout and counts on completions,
 //! its own timers among them, to wake it. The one known way in which it sleeps for good is closed
 //! (see `PREEMPT_TIMER` in [`super::executor`]). This bounds what an unknown one could do: each
-//! executor shows that it lives by beating a [`Pulse`] at every tick, and one thread sends a signal,
-//! which ends any such sleep, to those that do not.
+//! executor shows that it lives by beating a [`Pulse`] at every turn, and a thread beside it sends a
+//! signal, which ends any such sleep, when it does not.
 
 use std::io;
 use std::mem;
@@ -25,26 +25,59 @@ const CHECKS_MAX: u32 = 3;
 /// A signal that is ignored by default, and that nothing else in a server uses.
 const SIGNAL: i32 = libc::SIGURG;
 
-/// The pulse of one executor.
+/// The pulse of one executor, felt until it is dropped.
+pub(super) struct Pulse {
+    felt: Arc<Felt>,
+}
+
 #[derive(Default)]
-pub struct Pulse {
+struct Felt {
     beats: AtomicU32,
     /// The thread by its system's number; 0 before the first beat and after the end.
     thread: AtomicI32,
 }
 
 impl Pulse {
-    /// Shows that the calling thread lives; at least every 100 ms.
-    pub fn beat(&self) {
-        // SAFETY: it takes and touches nothing.
-        let thread = unsafe { libc::gettid() };
-        self.thread.store(thread, Ordering::Relaxed);
-        self.beats.fetch_add(1, Ordering::Relaxed);
+    /// Starts the thread that feels the pulse of the calling one.
+    pub(super) fn start() -> io::Result<Pulse> {
+        install_handler()?;
+        let felt = Arc::<Felt>::default();
+        let shared = Arc::clone(&felt);
+        thread::Builder::new()
+            .name("zkore-pulse".into())
+            .spawn(move || shared.feel())?;
+        Ok(Pulse { felt })
     }
 
-    /// The thread is about to end and is to be left alone.
-    pub fn end(&self) {
-        self.thread.store(0, Ordering::Relaxed);
+    /// Shows that the calling thread lives; at least every 100 ms.
+    pub(super) fn beat(&self) {
+        // SAFETY: it takes and touches nothing.
+        let thread = unsafe { libc::gettid() };
+        self.felt.thread.store(thread, Ordering::Relaxed);
+        self.felt.beats.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        // The thread is about to end and is to be left alone.
+        self.felt.thread.store(0, Ordering::Relaxed);
+    }
+}
+
+impl Felt {
+    /// Until nobody else holds the pulse.
+    fn feel(self: Arc<Felt>) {
+        let (mut beats, mut checks) = (0, 0);
+        while Arc::strong_count(&self) > 1 {
+            clock::pause(CHECK);
+            let now = self.beats.load(Ordering::Relaxed);
+            checks = if now == beats { checks + 1 } else { 0 };
+            beats = now;
+            if checks >= CHECKS_MAX {
+                self.wake();
+            }
+        }
     }
 
     fn wake(&self) {
@@ -55,28 +88,6 @@ impl Pulse {
             unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, SIGNAL) };
         }
     }
-}
-
-/// Starts the thread that feels these pulses. It ends when it alone still holds them.
-pub fn watch(pulses: Vec<Arc<Pulse>>) -> io::Result<()> {
-    install_handler()?;
-    thread::Builder::new()
-        .name("zkore-pulse".into())
-        .spawn(move || {
-            let mut felt = vec![(0, 0); pulses.len()];
-            while pulses.iter().any(|pulse| Arc::strong_count(pulse) > 1) {
-                clock::pause(CHECK);
-                for (pulse, (beats, checks)) in pulses.iter().zip(&mut felt) {
-                    let now = pulse.beats.load(Ordering::Relaxed);
-                    *checks = if now == *beats { *checks + 1 } else { 0 };
-                    *beats = now;
-                    if *checks >= CHECKS_MAX {
-                        pulse.wake();
-                    }
-                }
-            }
-        })
-        .map(drop)
 }
 
 /// Without a handler the signal would not interrupt anything.
@@ -102,15 +113,14 @@ mod tests {
 
     #[test]
     fn a_thread_that_sleeps_on_is_woken() {
-        let pulse = Arc::new(Pulse::default());
-        watch(vec![Arc::clone(&pulse)]).expect("threads can be started");
+        let pulse = Pulse::start().expect("threads can be started");
         let (reader, _writer) = std::os::unix::net::UnixStream::pair().expect("a pair");
         pulse.beat();
         let mut byte = 0u8;
         // SAFETY: the pointer and the length describe a live local.
         let count = unsafe { libc::read(reader.as_raw_fd(), (&raw mut byte).cast(), 1) };
         let error = io::Error::last_os_error();
-        pulse.end();
+        drop(pulse);
         assert_eq!((count, error.kind()), (-1, io::ErrorKind::Interrupted));
     }
 }

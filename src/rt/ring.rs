@@ -6,9 +6,10 @@ use std::mem;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-use io_uring::types::{Fd, SubmitArgs, Timespec};
-use io_uring::{IoUring, opcode, squeue};
+use io_uring::opcode;
+use io_uring::types::Fd;
 
+use super::loop_ring::{LoopRing, OWN};
 use super::mailbox::RingBell;
 
 /// Bytes that stay where they are while the kernel reads them.
@@ -53,10 +54,9 @@ pub enum Completion<B> {
 }
 
 const ENTRIES: u32 = 64;
-const BELL: u64 = u64::MAX;
-const CANCEL: u64 = u64::MAX - 1;
+const COMPLETIONS: u32 = 2 * ENTRIES;
 /// Two bits of an entry's number say what it is; the rest is the caller's.
-const KIND: u64 = 3 << 62;
+const KIND: u64 = OWN;
 const WRITE: u64 = 0;
 const RECEIVE: u64 = 1 << 62;
 const SEND: u64 = 2 << 62;
@@ -86,10 +86,7 @@ struct Sending {
 /// one receive and one send in flight, which keeps its bytes in order. The caller keeps the
 /// descriptor open until both have completed; `shutdown` of the socket makes them.
 pub struct Ring<B: StableBytes> {
-    ring: IoUring,
-    bell: RingBell,
-    bell_count: Box<[u8; 8]>,
-    bell_armed: bool,
+    ring: LoopRing,
     writes: Vec<(u64, B)>,
     receives: Vec<(u64, Vec<u8>)>,
     sends: Vec<Sending>,
@@ -97,19 +94,10 @@ pub struct Ring<B: StableBytes> {
 }
 
 impl<B: StableBytes> Ring<B> {
-    /// A ring that waits for `bell`. Uses the kernel's cheaper modes where it has them (6.1).
+    /// A ring that waits for `bell`, for the calling thread alone.
     pub fn new(bell: RingBell) -> io::Result<Ring<B>> {
-        let ring = IoUring::builder()
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_taskrun_flag()
-            .build(ENTRIES)
-            .or_else(|_| IoUring::new(ENTRIES))?;
         Ok(Ring {
-            ring,
-            bell,
-            bell_count: Box::new([0; 8]),
-            bell_armed: false,
+            ring: LoopRing::new(bell, ENTRIES, COMPLETIONS)?,
             writes: Vec::new(),
             receives: Vec::new(),
             sends: Vec::new(),
@@ -139,7 +127,7 @@ impl<B: StableBytes> Ring<B> {
         self.writes.push((id, buffer));
         // SAFETY: the bytes stay in place by the contract of StableBytes; the buffer is in
         // `writes` until its completion, and `drop` waits for what is in flight.
-        unsafe { self.push(&entry) }
+        unsafe { self.ring.push(&entry) }
     }
 
     /// Starts receiving on a link. Panics if the link receives already.
@@ -155,7 +143,7 @@ impl<B: StableBytes> Ring<B> {
         self.receives.push((link, buffer));
         // SAFETY: the bytes stay in place, and nobody touches them, while the vector is in
         // `receives`: until its completion. `drop` waits for that, too.
-        unsafe { self.push(&entry) }
+        unsafe { self.ring.push(&entry) }
     }
 
     /// Starts sending all of `buffer` on a link. Panics if the link sends already.
@@ -196,20 +184,17 @@ impl<B: StableBytes> Ring<B> {
             .user_data(SEND | sending.link);
         // SAFETY: the bytes stay in place, and nobody changes them, while the vector is in
         // `sends`: until its completion. `drop` waits for that, too.
-        unsafe { self.push(&entry) }
+        unsafe { self.ring.push(&entry) }
     }
 
-    /// Hands over what was started, and collects completions without waiting. Costs a system call
-    /// only where there is something to hand over or to collect.
-    pub fn poll(&mut self, sink: &mut Vec<Completion<B>>) -> io::Result<()> {
-        let queue = self.ring.submission();
-        let is_needed = !queue.is_empty() || queue.taskrun() || queue.cq_overflow();
-        drop(queue);
-        if is_needed {
-            self.ring.submit()?;
-        }
-        self.collect(sink);
-        Ok(())
+    /// Wakes another loop, at the latest when this one waits.
+    pub fn ring(&mut self, bell: &RingBell) -> io::Result<()> {
+        self.ring.ring(bell)
+    }
+
+    /// Hands over what was started, bells that were rung among it, before the next wait does.
+    pub fn hand_over(&mut self) -> io::Result<()> {
+        self.ring.poll()
     }
 
     /// Waits until a completion, the bell, or the timeout. `idle` is asked once more after the bell
@@ -220,71 +205,29 @@ impl<B: StableBytes> Ring<B> {
         idle: impl FnOnce() -> bool,
         sink: &mut Vec<Completion<B>>,
     ) -> io::Result<()> {
-        self.arm_bell()?;
-        self.bell.bell().announce_sleep();
-        if !idle() {
-            self.bell.bell().awake();
-            return self.poll(sink);
-        }
-        let timespec = Timespec::from(timeout);
-        let args = SubmitArgs::new().timespec(&timespec);
-        match self.ring.submitter().submit_with_args(1, &args) {
-            Ok(_) => {}
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR)) => {}
-            Err(error) => return Err(error),
-        }
-        self.bell.bell().awake();
+        self.ring.wait(0, timeout, idle)?;
         self.collect(sink);
-        Ok(())
-    }
-
-    fn arm_bell(&mut self) -> io::Result<()> {
-        if self.bell_armed {
-            return Ok(());
-        }
-        self.bell_armed = true;
-        let entry = opcode::Read::new(Fd(self.bell.bell().fd()), self.bell_count.as_mut_ptr(), 8)
-            .build()
-            .user_data(BELL);
-        // SAFETY: the boxed count stays in place, and `drop` waits for the read.
-        unsafe { self.push(&entry) }
-    }
-
-    /// # Safety
-    ///
-    /// What the entry points to must stay valid until its completion is collected.
-    unsafe fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
-        // SAFETY: by the contract of this function.
-        while unsafe { self.ring.submission().push(entry) }.is_err() {
-            self.ring.submit()?;
-        }
         Ok(())
     }
 
     fn collect(&mut self, sink: &mut Vec<Completion<B>>) {
         let mut is_unfinished = false;
-        for entry in self.ring.completion() {
-            let (number, code) = (entry.user_data(), entry.result());
-            match number {
-                BELL => self.bell_armed = false,
-                CANCEL => {}
-                _ => {
-                    let result = match code {
-                        error if error < 0 => Err(io::Error::from_raw_os_error(-error)),
-                        count => Ok(count as usize),
-                    };
-                    let id = number & !KIND;
-                    match number & KIND {
-                        WRITE => sink.push(written(&mut self.writes, id, result)),
-                        RECEIVE => sink.push(received(&mut self.receives, id, result)),
-                        _ => match sent(&mut self.sends, id, result) {
-                            Some(completion) => sink.push(completion),
-                            None => is_unfinished = true,
-                        },
-                    }
-                }
+        let (writes, receives, sends) = (&mut self.writes, &mut self.receives, &mut self.sends);
+        self.ring.collect(|number, code, _| {
+            let result = match code {
+                error if error < 0 => Err(io::Error::from_raw_os_error(-error)),
+                count => Ok(count as usize),
+            };
+            let id = number & !KIND;
+            match number & KIND {
+                WRITE => sink.push(written(writes, id, result)),
+                RECEIVE => sink.push(received(receives, id, result)),
+                _ => match sent(sends, id, result) {
+                    Some(completion) => sink.push(completion),
+                    None => is_unfinished = true,
+                },
             }
-        }
+        });
         if is_unfinished {
             self.go_on_sending(sink);
         }
@@ -318,9 +261,7 @@ impl<B: StableBytes> Ring<B> {
         let sends = self.sends.iter().map(|sending| SEND | sending.link);
         let numbers: Vec<u64> = receives.chain(sends).collect();
         for number in numbers {
-            let entry = opcode::AsyncCancel::new(number).build().user_data(CANCEL);
-            // SAFETY: the entry points to nothing.
-            unsafe { self.push(&entry)? };
+            self.ring.cancel(number)?;
         }
         Ok(())
     }
@@ -384,20 +325,16 @@ fn sent<B>(
 
 impl<B: StableBytes> Drop for Ring<B> {
     fn drop(&mut self) {
-        // The kernel may still use the buffers and write the bell's count.
+        // The kernel may still use the buffers.
         let mut sink = Vec::new();
-        self.bell.ring_always();
         let mut is_failed = self.cancel_links().is_err();
-        while self.bell_armed
-            || !(self.writes.is_empty() && self.receives.is_empty() && self.sends.is_empty())
-        {
-            is_failed = is_failed || self.ring.submit_and_wait(1).is_err();
+        while !(self.writes.is_empty() && self.receives.is_empty() && self.sends.is_empty()) {
+            is_failed = is_failed || self.ring.wait_for_completion().is_err();
             if is_failed {
                 // Nothing can be known of what the kernel still uses: leak it rather than free it.
                 mem::forget(mem::take(&mut self.writes));
                 mem::forget(mem::take(&mut self.receives));
                 mem::forget(mem::take(&mut self.sends));
-                mem::forget(mem::take(&mut self.bell_count));
                 return;
             }
             self.collect(&mut sink);
@@ -537,8 +474,7 @@ mod tests {
         ring.send(1, ours.as_raw_fd(), vec![0; 8 << 20])
             .expect("started");
         let mut sink = Vec::new();
-        ring.poll(&mut sink).expect("handed over");
-        assert!(sink.is_empty());
+        ring.hand_over().expect("handed over");
         ours.shutdown(Shutdown::Both).expect("connected");
         while ring.is_busy(1) {
             ring.wait(Duration::from_secs(5), || true, &mut sink)
@@ -554,8 +490,7 @@ mod tests {
         ring.receive(1, ours.as_raw_fd()).expect("started");
         ring.send(1, ours.as_raw_fd(), vec![0; 8 << 20])
             .expect("started");
-        let mut sink = Vec::new();
-        ring.poll(&mut sink).expect("handed over");
+        ring.hand_over().expect("handed over");
         drop(ring);
     }
 }

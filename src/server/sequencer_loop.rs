@@ -144,7 +144,7 @@ impl SequencerLoop {
         self.take_completions()?;
         self.check_failure()?;
         self.do_outputs()?;
-        self.publish();
+        self.publish()?;
         self.take_control()?;
         self.check_failure()?;
         if !self.stopping {
@@ -154,7 +154,7 @@ impl SequencerLoop {
         }
         self.start_writes()?;
         self.do_outputs()?;
-        self.publish();
+        self.publish()?;
         self.keep_up();
         self.check_failure()?;
         let has_more = self.parts.replica.reclaim(RECLAIM_BURST) == RECLAIM_BURST;
@@ -284,10 +284,10 @@ impl SequencerLoop {
                     view: Box::new(replica.view()),
                     seen,
                     is_read_only: replica.is_read_only(),
-                }),
+                })?,
                 Output::Retire => self.tell_shards(|replica| ToShard::Retire {
                     view: Box::new(replica.view()),
-                }),
+                })?,
             }
         }
         self.parts.replica.links_with_output(&mut self.ready);
@@ -305,7 +305,9 @@ impl SequencerLoop {
 
     /// Tells every shard; an inbox that is full is waited for, since no client may be served
     /// otherwise.
-    fn tell_shards(&self, message: impl Fn(&Replica) -> ToShard) {
+    fn tell_shards(&mut self, message: impl Fn(&Replica) -> ToShard) -> Result<(), ServerError> {
+        // Who was rung for what was published must hear it, to make room.
+        self.ring.hand_over().map_err(ServerError::Ring)?;
         for shard in &self.parts.shards {
             let mut message = message(&self.parts.replica);
             while let Err(refused) = shard.send(message) {
@@ -313,6 +315,7 @@ impl SequencerLoop {
                 clock::pause(Duration::from_micros(100));
             }
         }
+        Ok(())
     }
 
     /// Moves pieces of trees on, as far as their learners keep up.
@@ -478,7 +481,8 @@ impl SequencerLoop {
     }
 
     /// Publishes what is durable, as far as every shard has room for it.
-    fn publish(&mut self) {
+    fn publish(&mut self) -> Result<(), ServerError> {
+        let mut has_published = false;
         while self
             .parts
             .shards
@@ -490,13 +494,20 @@ impl SequencerLoop {
             };
             let batch = Arc::new(batch);
             for shard in &self.parts.shards {
-                let sent = shard.send(ToShard::Batch(Arc::clone(&batch)));
+                let sent = shard.post(ToShard::Batch(Arc::clone(&batch)));
                 debug_assert!(
                     sent.is_ok(),
                     "room was asked for, and the reserve is for the others"
                 );
             }
+            has_published = true;
         }
+        if has_published {
+            for shard in &self.parts.shards {
+                self.ring.ring(shard.bell()).map_err(ServerError::Ring)?;
+            }
+        }
+        Ok(())
     }
 
     /// Hands work to the background threads.
@@ -520,7 +531,7 @@ impl SequencerLoop {
 
     /// Has the log say that all of it is durable before a clean stop.
     fn leave_marked(&mut self) -> Result<(), ServerError> {
-        self.publish();
+        self.publish()?;
         self.parts.replica.mark();
         self.start_writes()?;
         while self.parts.replica.wal().in_flight() > 0 {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::config::{Config, Runtime};
 use crate::exchange::{ShardId, ToSequencer};
 use crate::io::Disk;
 use crate::metrics::{ShardMetrics, WriteMetrics};
@@ -13,9 +13,7 @@ use crate::peer::Peers;
 use crate::replica::Replica;
 use crate::rt::clock::{self, Monotonic};
 use crate::rt::disk::StdDisk;
-use crate::rt::executor::{self, ExecutorConfig};
-use crate::rt::mailbox::{self, RingBell, RingReceiver, Sender, UnboundReceiver};
-use crate::rt::pulse::{self, Pulse};
+use crate::rt::mailbox::{self, RingBell, RingReceiver, Sender};
 use crate::rt::{cpu, net, probe, signal};
 use crate::sequencer::{Now, Sequencer, SnapshotPolicy};
 use crate::session::SessionTable;
@@ -153,7 +151,7 @@ impl Running {
             log_dir: storage.log_dir().to_owned(),
         };
         let replica = make_replica(config, storage, recovered, clock, Arc::clone(&metrics));
-        let (to_shards, inboxes) = make_inboxes(config.shards)?;
+        let (to_shards, inboxes) = make_inboxes(config)?;
         let shared = Arc::new(Shared::new(replica.seen_zxid()));
         let info = ServerInfo::new(
             config,
@@ -169,6 +167,7 @@ impl Running {
             gatherers: gatherers.clone(),
             clock,
             bell: &bell,
+            to_shards: &to_shards,
         };
         let StartedShards {
             threads: shards,
@@ -241,11 +240,17 @@ fn background_config(
 }
 
 /// The two ends of every shard's inbox.
-type Inboxes = (Vec<Sender<ToShard>>, Vec<UnboundReceiver<ToShard>>);
+type Inboxes = (Vec<Sender<ToShard>>, Vec<RingReceiver<ToShard>>);
 
-fn make_inboxes(shards: usize) -> Result<Inboxes, ServerError> {
-    let inboxes = (0..shards).map(|_| mailbox::to_executor(limits::PUBLISH_RING_LEN));
-    let ends: Result<Vec<_>, _> = inboxes.collect();
+fn make_inboxes(config: &Config) -> Result<Inboxes, ServerError> {
+    let inboxes = (0..config.shards).map(|_| {
+        let bell = match config.runtime {
+            Runtime::Ring => RingBell::new()?,
+            Runtime::Glommio => RingBell::for_executor()?,
+        };
+        Ok(mailbox::to_ring(limits::PUBLISH_RING_LEN, &bell))
+    });
+    let ends: std::io::Result<Vec<_>> = inboxes.collect();
     Ok(ends.map_err(ServerError::Thread)?.into_iter().unzip())
 }
 
@@ -308,7 +313,9 @@ struct ShardMaker<'a> {
     shared: Arc<Shared>,
     gatherers: Gatherers,
     clock: Monotonic,
+    /// The sequencer's.
     bell: &'a RingBell,
+    to_shards: &'a [Sender<ToShard>],
 }
 
 /// The threads of the shards, and the rings that they fill.
@@ -323,13 +330,11 @@ impl ShardMaker<'_> {
         &self,
         replica: &Replica,
         listeners: Vec<net::UnboundListener>,
-        inboxes: Vec<UnboundReceiver<ToShard>>,
+        inboxes: Vec<RingReceiver<ToShard>>,
         ending: &Ending,
     ) -> Result<StartedShards, ServerError> {
         let shard_config = Arc::new(settings::shard(self.config));
         let cpus = cpu::allowed();
-        let pulses: Vec<Arc<Pulse>> = inboxes.iter().map(|_| Arc::default()).collect();
-        pulse::watch(pulses.clone()).map_err(ServerError::Thread)?;
         let mut threads = Vec::new();
         let mut rings = Vec::new();
         for (number, (listener, inbox)) in listeners.into_iter().zip(inboxes).enumerate() {
@@ -349,46 +354,69 @@ impl ShardMaker<'_> {
             let parts = ShardParts {
                 id,
                 shard,
-                listener,
                 inbox,
                 to_sequencer: ring,
                 gatherers: self.gatherers.clone(),
                 clock: self.clock,
-                pulse: Arc::clone(&pulses[number]),
                 heard_interval: Duration::from_millis(settings::heard_interval_ms(self.config)),
             };
-            threads.push(start_shard(parts, cpus[number % cpus.len()], ending)?);
+            let place = ShardPlace {
+                runtime: self.config.runtime,
+                cpu: cpus[number % cpus.len()],
+                listener,
+                bell: self.to_shards[number].bell().clone(),
+            };
+            threads.push(start_shard(parts, place, ending)?);
         }
         Ok(StartedShards { threads, rings })
     }
 }
 
+/// Where a shard runs, and what it waits for.
+struct ShardPlace {
+    runtime: Runtime,
+    cpu: usize,
+    listener: net::UnboundListener,
+    bell: RingBell,
+}
+
 fn start_shard(
     parts: ShardParts,
-    cpu: usize,
+    place: ShardPlace,
     ending: &Ending,
 ) -> Result<JoinHandle<()>, ServerError> {
-    let config = ExecutorConfig {
-        name: format!("zkore-shard-{}", parts.id.0),
-        cpu: Some(cpu),
-        spin: None,
-    };
+    let name = format!("zkore-shard-{}", parts.id.0);
     let ending = ending.clone();
     thread::Builder::new()
-        .name(config.name.clone())
+        .name(name.clone())
         .spawn(move || {
-            let name = config.name.clone();
             let result = catch_unwind(AssertUnwindSafe(|| {
-                executor::run(config, || shard_loop::run(parts)).map_err(|error| {
-                    ServerError::ThreadEnded {
-                        name: name.clone(),
-                        reason: error.to_string(),
-                    }
+                run_shard(parts, place, &name).map_err(|error| ServerError::ThreadEnded {
+                    name: name.clone(),
+                    reason: error.to_string(),
                 })
             }));
             ending.thread_ended(&name, result);
         })
         .map_err(ServerError::Thread)
+}
+
+fn run_shard(parts: ShardParts, place: ShardPlace, name: &str) -> std::io::Result<()> {
+    pin(place.cpu, name);
+    let (listener, bell) = (place.listener, place.bell);
+    match place.runtime {
+        Runtime::Ring => net::ring::run(listener, bell, |sockets| shard_loop::run(parts, sockets)),
+        Runtime::Glommio => net::executor::run(name, listener, bell, |sockets| {
+            shard_loop::run(parts, sockets)
+        }),
+    }
+}
+
+/// Not fatal where it fails: an unpinned thread is slower, not wrong.
+fn pin(cpu: usize, name: &str) {
+    if let Err(error) = cpu::pin(cpu) {
+        tracing::warn!(thread = name, cpu, %error, "cannot pin a thread to its processor");
+    }
 }
 
 fn start_sequencer(
@@ -401,9 +429,7 @@ fn start_sequencer(
     thread::Builder::new()
         .name(NAME.into())
         .spawn(move || {
-            if let Err(error) = cpu::pin(cpu) {
-                tracing::warn!(cpu, %error, "cannot pin the sequencer to its processor");
-            }
+            pin(cpu, NAME);
             let result = catch_unwind(AssertUnwindSafe(|| sequencer_loop::run(parts)));
             ending.thread_ended(NAME, result);
         })

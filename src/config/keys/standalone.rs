@@ -2,7 +2,7 @@
 
 use super::{Group, KeySpec, ignored, works};
 use crate::config::draft::TICK_TIME_MS_MAX;
-use crate::config::settings::{LogFormat, SNAP_RETAIN_COUNT_MIN};
+use crate::config::settings::{LogFormat, Runtime, SNAP_RETAIN_COUNT_MIN};
 use crate::config::values::{self, Expected};
 use crate::types::DigestAlgorithm;
 
@@ -477,6 +477,20 @@ static ZKORE_KEYS: &[KeySpec] = &[
             Ok(())
         },
         "Threads that serve clients, as `--shards`. Default: the cores but one.",
+    ),
+    works(
+        "zkore.runtime",
+        Some("zkore.runtime"),
+        |draft, value| {
+            draft.config.runtime = match value {
+                "ring" => Runtime::Ring,
+                "glommio" => Runtime::Glommio,
+                _ => return Err(Expected("ring or glommio".to_string())),
+            };
+            Ok(())
+        },
+        "What those threads run on, as `--runtime`: `ring`, a loop of their own on io_uring, or \
+         `glommio`. Default ring.",
     ),
     works(
         "zkore.logFormat",
