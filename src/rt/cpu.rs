@@ -19,18 +19,25 @@ pub fn allowed() -> Vec<usize> {
     if cpus.is_empty() { vec![0] } else { cpus }
 }
 
-/// Pins the calling thread to one processor.
+/// Pins the calling thread to one processor, and with it those that it starts.
 pub fn pin(cpu: usize) -> io::Result<()> {
-    if cpu >= libc::CPU_SETSIZE as usize {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("no processor {cpu}"),
-        ));
-    }
+    run_on(&[cpu])
+}
+
+/// Lets the calling thread run on these processors only.
+pub fn run_on(cpus: &[usize]) -> io::Result<()> {
     // SAFETY: an all-zero cpu_set_t is a valid empty set.
     let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
-    // SAFETY: the index was checked against the capacity of the set.
-    unsafe { libc::CPU_SET(cpu, &mut set) };
+    for &cpu in cpus {
+        if cpu >= libc::CPU_SETSIZE as usize {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("no processor {cpu}"),
+            ));
+        }
+        // SAFETY: the index was checked against the capacity of the set.
+        unsafe { libc::CPU_SET(cpu, &mut set) };
+    }
     // SAFETY: the pointer and the size describe `set`, which outlives the call.
     match unsafe { libc::sched_setaffinity(0, mem::size_of_val(&set), &set) } {
         0 => Ok(()),
@@ -44,10 +51,18 @@ mod tests {
 
     #[test]
     fn a_thread_pins_to_an_allowed_processor_and_to_no_other() {
-        let first = allowed()[0];
+        let all = allowed();
+        let first = all[0];
         std::thread::spawn(move || {
             pin(first).expect("an allowed processor");
             assert_eq!(allowed(), vec![first]);
+            let inherited = std::thread::spawn(move || {
+                let inherited = allowed();
+                run_on(&all).expect("allowed processors");
+                assert_eq!(allowed(), all);
+                inherited
+            });
+            assert_eq!(inherited.join().expect("the thread ran"), vec![first]);
         })
         .join()
         .expect("the thread ran");

@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::io::Disk;
 use crate::jute::Record;
 use crate::rt::clock::{self, Monotonic};
+use crate::rt::cpu;
 use crate::rt::mailbox::Sender;
 use crate::sequencer::SnapshotRequest;
 use crate::snapshot::wire;
@@ -80,6 +81,8 @@ pub struct Background {
     pieces: Sender<TreePiece>,
     /// Raised when the server stops.
     stopped: Arc<AtomicBool>,
+    /// Processors of the process.
+    cpus: Vec<usize>,
 }
 
 impl Drop for Background {
@@ -110,6 +113,7 @@ impl Background {
             snapshots,
             pieces,
             stopped: Arc::default(),
+            cpus: cpu::allowed(),
         })
     }
 
@@ -117,9 +121,14 @@ impl Background {
     pub fn send_tree(&self, link: LinkId, view: View, sessions: Vec<(SessionId, i32)>) {
         let pieces = self.pieces.clone();
         let stopped = Arc::clone(&self.stopped);
+        let cpus = self.cpus.clone();
         let started = thread::Builder::new()
             .name("zkore-tree".into())
             .spawn(move || {
+                // The sequencer that started it is pinned, and would have to share its processor.
+                if let Err(error) = cpu::run_on(&cpus) {
+                    tracing::warn!(%error, "the thread that encodes a tree stays on one processor");
+                }
                 // It fails only where the server stops.
                 let _ = encode_tree(link, &view, &sessions, &pieces, &stopped);
             });
