@@ -85,6 +85,13 @@ fn sessions_of_one_member_become_global_with_an_ephemeral() {
 }
 
 #[test]
+fn a_failed_request_costs_a_zxid_only_where_apache_takes_part() {
+    for kinds in ["zzzz", "zaza", "azaz", "zzaa"] {
+        run("modes.py", "rejections", kinds);
+    }
+}
+
+#[test]
 fn a_stopped_leader_is_replaced_and_knows_it() {
     scenario("paused", "zzz");
 }

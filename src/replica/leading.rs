@@ -160,13 +160,27 @@ impl Replica {
             leading.syncs.push_back((tip, round, link));
             return;
         }
+        let takes_rejections = leader.takes_rejections(link);
         let mut log = LogOf {
             wal: self.wal.as_mut().expect("the storage gives it back"),
             leader: Some(leader),
             now_ms: now.monotonic_ms,
         };
-        self.sequencer
+        let rejected = self
+            .sequencer
             .request_of_learner(link, request, now, &mut log);
+        match rejected {
+            Some(rejection) if takes_rejections => leading.leader.reject(link, &rejection),
+            Some(rejection) => {
+                let mut log = LogOf {
+                    wal: self.wal.as_mut().expect("the storage gives it back"),
+                    leader: Some(&mut leading.leader),
+                    now_ms: now.monotonic_ms,
+                };
+                self.sequencer.log_rejection(&rejection, now, &mut log);
+            }
+            None => {}
+        }
     }
 
     fn finish_syncs(&mut self) {

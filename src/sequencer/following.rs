@@ -10,6 +10,7 @@ use crate::prep::makes_ephemeral;
 use crate::session::session_password;
 use crate::tree::{Applied, Outcome};
 use crate::types::{ErrorCode, SessionId, Zxid};
+use crate::zab::Rejection;
 use crate::zab::leader::Forwarded;
 use crate::zab::learner::AppendFault;
 
@@ -47,6 +48,8 @@ pub struct Following {
     syncs: VecDeque<(SessionId, Pending)>,
     /// Who closes a session that this server alone knows, behind requests on their way.
     closes: BTreeMap<SessionId, Pending>,
+    /// Requests that failed after transactions that have not come yet.
+    rejected: VecDeque<Rejection>,
     revalidations: BTreeMap<SessionId, VecDeque<(Origin, i32)>>,
     /// Sessions heard from since the leader last asked, with their timeouts in milliseconds.
     touched: BTreeMap<SessionId, i32>,
@@ -84,15 +87,19 @@ impl Following {
 
     /// The request that this transaction is the answer to, if one of our clients waits for it.
     fn answered_by(&mut self, header: &TxnHeader) -> Option<Pending> {
-        let session = SessionId(header.client_id);
-        let queue = self.requests.get_mut(&session)?;
-        let first = queue.front()?;
         let is_close = |op| op == op::CLOSE_SESSION;
         // A session that expires is closed by the leader under the number 0.
-        if first.xid != header.cxid || is_close(header.kind) != is_close(first.op) {
-            return None;
-        }
-        let pending = queue.pop_front();
+        self.take(SessionId(header.client_id), |pending| {
+            pending.xid == header.cxid && is_close(header.kind) == is_close(pending.op)
+        })
+    }
+
+    /// Takes the oldest request of a session that is like that. Those before it were rejected, and
+    /// the word of it is on its way.
+    fn take(&mut self, session: SessionId, is_it: impl Fn(&Pending) -> bool) -> Option<Pending> {
+        let queue = self.requests.get_mut(&session)?;
+        let at = queue.iter().position(is_it)?;
+        let pending = queue.remove(at);
         if queue.is_empty() {
             self.requests.remove(&session);
         }
@@ -298,6 +305,40 @@ impl Sequencer {
         self.close_local(session);
     }
 
+    /// The leader has rejected a request that was forwarded to it.
+    pub fn rejected(&mut self, rejection: Rejection) {
+        if let Some(following) = &mut self.following {
+            following.rejected.push_back(rejection);
+            self.answer_rejected();
+        }
+    }
+
+    /// Answers those whose requests failed, once all transactions before are here (an observer gets
+    /// them when they are committed): behind them, and before those after.
+    fn answer_rejected(&mut self) {
+        let tip = self.tree.tip_zxid();
+        while let Some(following) = &mut self.following
+            && let Some(rejection) = following.rejected.pop_front_if(|first| first.after <= tip)
+        {
+            let cxid = rejection.cxid;
+            let pending = following.take(rejection.session, |pending| pending.xid == cxid);
+            let outcome = match rejection.errors[..] {
+                [code] if !rejection.is_multi => Outcome::Failed(code),
+                _ => Outcome::MultiFailed(rejection.errors),
+            };
+            if let Some(pending) = pending
+                && let Some(origin) = pending.origin
+            {
+                self.history.insert(Item {
+                    zxid: rejection.after.max(self.committed),
+                    changes: Vec::new(),
+                    answer: Some((origin, reply(&pending, outcome))),
+                });
+            }
+            self.close_local(rejection.session);
+        }
+    }
+
     /// Answers behind all that is committed, before what is not.
     fn answer_now(&mut self, origin: Origin, answer: Answer) {
         self.history.insert(Item {
@@ -397,6 +438,7 @@ impl Sequencer {
         }
         self.step(applied.changes, answer);
         self.close_local(session);
+        self.answer_rejected();
     }
 }
 

@@ -41,6 +41,7 @@ use crate::prep::{
 use crate::session::{SessionRefused, SessionTable, session_password};
 use crate::tree::{Applied, Change, Outcome, Tree};
 use crate::types::{ErrorCode, LinkId, SessionId, Zxid};
+use crate::zab::Rejection;
 use crate::zab::leader::Forwarded;
 
 use following::Following;
@@ -326,15 +327,16 @@ impl Sequencer {
         self.digest_doubts = DIGEST_DOUBTS_MAX;
     }
 
-    /// A learner's client asks. What comes of it is a transaction in any case, since that is what
-    /// learners wait for (as from Apache's leader).
+    /// A learner's client asks. Where nothing comes of it, the learner must be told so: one of ours
+    /// by the rejection that is returned, one of Apache's by a transaction
+    /// ([`Sequencer::log_rejection`]).
     pub fn request_of_learner(
         &mut self,
         link: LinkId,
         request: &Forwarded,
         now: Now,
         log: &mut impl Log,
-    ) {
+    ) -> Option<Rejection> {
         self.metrics.requests_prepared.increment();
         let session = request.session;
         let owner = Owner::Learner(link);
@@ -348,7 +350,7 @@ impl Sequencer {
                     .opened_elsewhere(session, Some(owner), timeout_ms, now.monotonic_ms);
                 self.step(Vec::new(), None);
             }
-            return;
+            return None;
         }
         self.sessions.touch(session, now.monotonic_ms);
         let identities: Vec<Identity> = request
@@ -366,13 +368,41 @@ impl Sequencer {
             identities: &identities,
             is_forwarded: true,
         };
-        let txn = match self.preparer.prepare(&self.tree, &view) {
-            Prepared::Txn(txn) => txn,
-            Prepared::Failed(outcome) | Prepared::Ordered(outcome) => txn_of_failed(&outcome),
+        let outcome = match self.preparer.prepare(&self.tree, &view) {
+            Prepared::Txn(txn) => match self.append(&txn, session, request.cxid, now, log) {
+                Some(applied) => {
+                    self.step(applied.changes, None);
+                    return None;
+                }
+                None => NO_ROOM.0,
+            },
+            Prepared::Failed(outcome) | Prepared::Ordered(outcome) => outcome,
         };
-        // Without room nothing can be said: the learner's client gets no answer, and asks again
-        // elsewhere when its connection has timed out.
-        if let Some(applied) = self.append(&txn, session, request.cxid, now, log) {
+        let (is_multi, errors) = match outcome {
+            Outcome::Failed(error) => (false, vec![error]),
+            Outcome::MultiFailed(errors) => (true, errors),
+            _ => (false, vec![ErrorCode::Ok]),
+        };
+        Some(Rejection {
+            session,
+            cxid: request.cxid,
+            after: self.tree.tip_zxid(),
+            is_multi,
+            errors,
+        })
+    }
+
+    /// Makes a transaction of a learner's failed request, for a learner that waits for one. Without
+    /// room nothing can be said: the learner's client gets no answer, and asks again elsewhere when
+    /// its connection has timed out.
+    pub fn log_rejection(&mut self, rejection: &Rejection, now: Now, log: &mut impl Log) {
+        let error = |code: &ErrorCode| Txn::Error(ErrorTxn { err: code.code() });
+        let txn = match &rejection.errors[..] {
+            [code] if !rejection.is_multi => error(code),
+            codes => Txn::Multi(codes.iter().map(error).collect()),
+        };
+        let (session, cxid) = (rejection.session, rejection.cxid);
+        if let Some(applied) = self.append(&txn, session, cxid, now, log) {
             self.step(applied.changes, None);
         }
     }
@@ -664,16 +694,6 @@ fn reply_to(request: &Request, outcome: Outcome) -> Answer {
         op: request.op,
         outcome,
         received_us: request.received_us,
-    }
-}
-
-/// The transaction that tells learners of a request without effect.
-fn txn_of_failed(outcome: &Outcome) -> Txn<'static> {
-    let error = |code: ErrorCode| Txn::Error(ErrorTxn { err: code.code() });
-    match outcome {
-        Outcome::Failed(code) => error(*code),
-        Outcome::MultiFailed(codes) => Txn::Multi(codes.iter().copied().map(error).collect()),
-        _ => error(ErrorCode::Ok),
     }
 }
 

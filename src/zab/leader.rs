@@ -24,6 +24,7 @@ use crate::types::{Ensemble, LinkId, ServerId, SessionId, Zxid};
 
 use super::packet::{PacketError, PacketName, encode_packet};
 use super::proposals::Proposals;
+use super::rejection::Rejection;
 use super::{EPOCH_MAX, EXTENSION, PROTOCOL_VERSION};
 
 use link::{Link, Phase};
@@ -731,7 +732,19 @@ impl Leader {
     /// until [`Leader::synced`], so that its client's answers keep their order.
     pub fn sync_begun(&mut self, id: LinkId, tip: Zxid) {
         if let Some(link) = self.links.get_mut(&id) {
-            link.syncs.push_back(tip);
+            link.begin_sync(tip);
+        }
+    }
+
+    /// Whether a learner takes rejections: it is one of ours.
+    pub fn takes_rejections(&self, id: LinkId) -> bool {
+        self.links.get(&id).is_some_and(|link| link.is_ours)
+    }
+
+    /// Tells a learner of ours that a request of its client has failed.
+    pub fn reject(&mut self, id: LinkId, rejection: &Rejection) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.reject(rejection);
         }
     }
 
@@ -740,8 +753,7 @@ impl Leader {
     pub fn synced(&mut self, id: LinkId) {
         if let Some(link) = self.links.get_mut(&id) {
             link.announce(self.committed, &self.proposals);
-            link.syncs.pop_front();
-            link.send(|out| encode_packet(kind::SYNC, 0, None, out));
+            link.finish_sync();
             link.announce(self.committed, &self.proposals);
         }
         self.trim();

@@ -16,6 +16,7 @@ use crate::types::{ServerId, SessionId, Zxid};
 
 use super::leader::{Forwarded, HostFailed, Summary};
 use super::packet::{PacketError, PacketName, PacketReader, encode_packet, encode_packet_of};
+use super::rejection::{REJECT, Rejection};
 use super::{EPOCH_MAX, EXTENSION, PROTOCOL_VERSION};
 
 /// What follows Apache's tree on the wire.
@@ -96,6 +97,8 @@ pub enum LearnerEvent {
     Revalidated(SessionId, bool),
     /// The oldest sync that was forwarded is done.
     Synced,
+    /// A request that was forwarded has failed, without a transaction.
+    Rejected(Rejection),
     /// The leader asks who was heard from; answered by [`Learner::pong`].
     Ping(Zxid),
     /// The learner must end.
@@ -357,6 +360,12 @@ impl Learner {
             (Phase::Active, kind::REVALIDATE) => self.revalidated(packet),
             (Phase::Active, kind::SYNC) => {
                 self.events.push_back(LearnerEvent::Synced);
+                Ok(())
+            }
+            (Phase::Active, REJECT) if self.is_leader_ours => {
+                let rejection = Rejection::decode(zxid, packet.data.unwrap_or_default())
+                    .map_err(|error| format!("REJECT cannot be read: {error}"))?;
+                self.events.push_back(LearnerEvent::Rejected(rejection));
                 Ok(())
             }
             (_, kind::PING) => {

@@ -5,6 +5,8 @@ use std::fmt;
 use crate::jute::quorum::{AuthId, QuorumPacket, kind};
 use crate::jute::{Decoder, JuteError, Record};
 
+use super::rejection::REJECT;
+
 /// Bytes of data that one packet may carry: any transaction, and any list of sessions.
 const DATA_MAX: usize = 256 << 20;
 
@@ -54,6 +56,7 @@ impl fmt::Display for PacketName {
             kind::SYNC => "SYNC",
             kind::INFORM => "INFORM",
             kind::COMMIT_AND_ACTIVATE => "COMMITANDACTIVATE",
+            REJECT => "REJECT",
             kind::INFORM_AND_ACTIVATE => "INFORMANDACTIVATE",
             other => return write!(f, "packet of kind {other}"),
         })

@@ -8,10 +8,12 @@ use super::leader::{
 use super::learner::{
     AppendFault, Learner, LearnerConfig, LearnerEvent, LearnerHost, SIGNATURE, TreeFault,
 };
-use super::{PacketReader, Proposals};
+use super::{PacketReader, Proposals, Rejection};
 use crate::jute::Record;
 use crate::jute::quorum::kind;
-use crate::types::{Ensemble, LinkId, Member, MemberAddress, Role, ServerId, SessionId, Zxid};
+use crate::types::{
+    Ensemble, ErrorCode, LinkId, Member, MemberAddress, Role, ServerId, SessionId, Zxid,
+};
 
 const HEARTBEAT_MS: u64 = 50;
 const SYNC_LIMIT_MS: u64 = 1000;
@@ -487,6 +489,7 @@ fn towards_apache_each_transaction_is_committed_by_itself() {
     super::encode_packet(kind::FOLLOWER_INFO, 0, Some(&data), &mut bytes);
     let host = &mut world.leader_host;
     world.leader.receive(apache, &bytes, 0, host);
+    assert!(!world.leader.takes_rejections(apache));
     bytes.clear();
     super::encode_packet(kind::ACK_EPOCH, 0, Some(&[0; 4]), &mut bytes);
     super::encode_packet(kind::ACK, Zxid::new(1, 0).0, None, &mut bytes);
@@ -520,6 +523,87 @@ fn towards_apache_each_transaction_is_committed_by_itself() {
             kind::COMMIT,
             kind::COMMIT,
         ]
+    );
+}
+
+fn rejection(cxid: i32, after: Zxid) -> Rejection {
+    Rejection {
+        session: SessionId(7),
+        cxid,
+        after,
+        is_multi: cxid % 2 == 0,
+        errors: vec![ErrorCode::Ok, ErrorCode::NoNode],
+    }
+}
+
+#[test]
+fn a_rejection_comes_behind_what_was_proposed_and_behind_a_sync() {
+    let mut world = World::new(3, Host::default());
+    let follower = world.join(Host::default());
+    world.run(true);
+    world.events_of(follower);
+    assert!(world.leader.takes_rejections(link(follower)));
+    let (one, two) = (Zxid::new(1, 1), Zxid::new(1, 2));
+    world.propose(one);
+    world.leader.reject(link(follower), &rejection(1, one));
+    world.leader.sync_begun(link(follower), one);
+    world.propose(two);
+    world.leader.reject(link(follower), &rejection(2, two));
+    world.run(true);
+    world.leader.durable(two);
+    world.run(true);
+    let before = [
+        LearnerEvent::Rejected(rejection(1, one)),
+        LearnerEvent::Committed(one),
+    ];
+    assert_eq!(world.events_of(follower), before);
+    world.leader.synced(link(follower));
+    world.leader.reject(link(follower), &rejection(3, two));
+    world.run(true);
+    let after = [
+        LearnerEvent::Synced,
+        LearnerEvent::Rejected(rejection(2, two)),
+        LearnerEvent::Committed(two),
+        LearnerEvent::Rejected(rejection(3, two)),
+    ];
+    assert_eq!(world.events_of(follower), after);
+}
+
+#[test]
+fn an_apache_leader_may_not_reject() {
+    let mut learner = Learner::new(
+        LearnerConfig {
+            my_id: ServerId(2),
+            is_observer: false,
+            config_version: 0,
+            init_limit_ms: INIT_LIMIT_MS,
+            sync_limit_ms: SYNC_LIMIT_MS,
+            silence_limit_ms: SILENCE_LIMIT_MS,
+        },
+        Host::default().summary(),
+        0,
+    );
+    let mut host = Host::default();
+    let (epoch, mut said) = (Zxid::new(1, 0).0, Vec::new());
+    for (kind, data) in [
+        (kind::LEADER_INFO, Some(&[0, 1, 0, 0][..])),
+        (kind::DIFF, None),
+        (kind::NEW_LEADER, None),
+    ] {
+        super::encode_packet(kind, epoch, data, &mut said);
+    }
+    learner.receive(&said, 0, &mut host);
+    learner.durable(Zxid::ZERO, &mut host);
+    said.clear();
+    super::encode_packet(kind::UP_TO_DATE, -1, None, &mut said);
+    learner.receive(&said, 0, &mut host);
+    assert!(learner.is_active());
+    said.clear();
+    super::encode_packet(super::rejection::REJECT, 0, Some(&[0; 13]), &mut said);
+    learner.receive(&said, 0, &mut host);
+    let events: Vec<_> = std::iter::from_fn(|| learner.poll_event()).collect();
+    assert!(
+        matches!(events.last(), Some(LearnerEvent::Ended(reason)) if reason.contains("REJECT"))
     );
 }
 

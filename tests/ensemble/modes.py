@@ -312,6 +312,46 @@ def upgraded_sessions(text):
         ensemble.same_trees()
 
 
+def rejections(text):
+    """A request that fails costs a zxid only where a server of Apache's has to do with it."""
+    with Ensemble(kinds(text), observers={4}) as ensemble:
+        leader = ensemble.start()
+        for member in ensemble.members.values():
+            session, _ = raw(member)
+            path = f"/m{member.number}"
+            assert create(session, path) == 0
+
+            def zxid():
+                return int(zxid_of(leader).split()[1], 16)
+
+            before = zxid()
+            frames, expected = b"", []
+            for turn in range(20):
+                bad = [("check", dict(path=path, version=99)), ("delete", dict(path=path, version=0))]
+                for op, args, error in [
+                    ("setData", dict(path="/none", data=b"", version=-1), -101),
+                    ("getData", dict(path=path, watch=False), 0),
+                    ("sync", dict(path=path), 0),
+                    ("multi", dict(ops=bad), 0),
+                    ("setData", dict(path=path, data=b"", version=turn), 0),
+                    ("create", dict(path=path, data=b"", acl=OPEN, flags=0), -110),
+                ]:
+                    xid, frame = session.request_frame(op, args)
+                    frames += frame
+                    expected.append((xid, op, error))
+            session.link.send(frames)
+            for xid, op, error in expected:
+                what, answer = session.receive(op)
+                assert (answer["xid"], answer["err"]) == (xid, error), (op, answer)
+                if op == "multi":
+                    assert [each["code"] for each in answer["record"]["results"]] == [-103, -2]
+            is_ours = member.kind == leader.kind == "zkore"
+            cost = zxid() - before
+            assert cost == (20 if is_ours else 80), (member.number, member.kind, leader.kind, cost)
+            assert ask(session, "closeSession")[0] == 0
+        ensemble.same_trees()
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1]](sys.argv[2] if len(sys.argv) > 2 else "zzz")
     print(f"{' '.join(sys.argv[1:])}: passed")

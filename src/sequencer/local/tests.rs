@@ -13,6 +13,7 @@ use crate::sequencer::{SequencerConfig, SnapshotPolicy, ToLeader};
 use crate::session::SessionConfig;
 use crate::tree::{Tree, TreeConfig};
 use crate::types::{LinkId, Zxid};
+use crate::zab::Rejection;
 use crate::zab::leader::Forwarded;
 
 const EPHEMERAL: i32 = 1;
@@ -264,7 +265,7 @@ fn a_leader_takes_writes_but_no_ephemerals_of_a_learners_local_session() {
         (theirs, EPHEMERAL, ErrorCode::SessionExpired),
         (own, 0, ErrorCode::UnknownSession),
     ];
-    for (number, (session, flags, _)) in tries.iter().enumerate() {
+    for (number, (session, flags, expected)) in tries.iter().enumerate() {
         let path = format!("/{number}");
         let request = Forwarded {
             session: *session,
@@ -273,9 +274,12 @@ fn a_leader_takes_writes_but_no_ephemerals_of_a_learners_local_session() {
             body: create_request(&path, *flags).to_vec().into(),
             identities: Vec::new(),
         };
-        world
-            .sequencer
-            .request_of_learner(LinkId(1), &request, world.now, &mut world.log);
+        let rejected =
+            world
+                .sequencer
+                .request_of_learner(LinkId(1), &request, world.now, &mut world.log);
+        let code = rejected.map_or(ErrorCode::Ok, |rejection| rejection.errors[0]);
+        assert_eq!(code, *expected, "{number}");
     }
     let tree = world.sequencer.tree();
 
@@ -322,6 +326,42 @@ fn a_followers_close_waits_for_what_came_before_it() {
         ]
     );
     assert!(world.sequencer.local_sessions().is_empty());
+}
+
+#[test]
+fn a_rejection_is_answered_in_its_turn() {
+    let mut world = World::new(LocalSessions::Enabled);
+    world.sequencer.follow(world.now);
+    let session = world.open(1);
+    let reject = |cxid, after| Rejection {
+        session,
+        cxid,
+        after: Zxid(after),
+        is_multi: false,
+        errors: vec![ErrorCode::NoNode],
+    };
+    let set = SetDataRequest {
+        path: "/none",
+        data: None,
+        version: -1,
+    };
+    for xid in 1..=5 {
+        world.ask(session, 1, xid, op::SET_DATA, &set);
+    }
+    world.ask(session, 1, 6, op::CLOSE_SESSION, &Nothing);
+    let fine = Txn::Error(ErrorTxn { err: 0 });
+    // The word of a rejection is later than a transaction after it, and earlier than one before.
+    world.leader_says(session, 1, &fine);
+    world.leader_says(session, 3, &fine);
+    world.sequencer.rejected(reject(2, 1));
+    world.sequencer.rejected(reject(4, 3));
+    world.leader_says(SessionId(99), 1, &fine);
+    world.leader_says(session, 5, &fine);
+    let answered = replies(&world.answers());
+    let xids: Vec<i32> = answered.iter().map(|(xid, _)| *xid).collect();
+    assert_eq!(xids, [1, 2, 3, 4, 5, 6]);
+    assert_eq!(answered[1].1, ErrorCode::NoNode);
+    assert_eq!(answered[3].1, ErrorCode::NoNode);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::jute::quorum::kind;
 use crate::types::{ServerId, Zxid};
 use crate::zab::packet::{PacketReader, encode_packet};
 use crate::zab::proposals::Proposals;
+use crate::zab::rejection::{REJECT, Rejection};
 
 /// Bytes that may wait to be sent to one learner; past it the learner is cut off and comes back
 /// to be synchronised.
@@ -45,8 +46,8 @@ pub struct Link {
     pub acked: Zxid,
     /// Up to where it was told what is committed.
     pub announced: Zxid,
-    /// For each sync that it forwarded and that is not done: the tip at that time.
-    pub syncs: VecDeque<Zxid>,
+    /// Those that it forwarded and that are not done.
+    syncs: VecDeque<Sync>,
     /// Whether the tree is being sent; packets wait behind it.
     pub is_streaming: bool,
     pub opened_ms: u64,
@@ -59,6 +60,14 @@ pub struct Link {
     behind_tree: Vec<u8>,
     /// Pings on their way: when they were sent, and the round that they belong to.
     pings: VecDeque<(u64, u64)>,
+}
+
+/// A sync that is not done.
+struct Sync {
+    /// The tip when it came.
+    tip: Zxid,
+    /// What was rejected since then: packets that must not overtake it.
+    rejections: Vec<u8>,
 }
 
 /// Pings that may be unanswered: far more than fit into any limit on silence.
@@ -127,7 +136,7 @@ impl Link {
         let up_to = self
             .syncs
             .front()
-            .map_or(committed, |tip| committed.min(*tip));
+            .map_or(committed, |sync| committed.min(sync.tip));
         if self.phase < Phase::Syncing || up_to <= self.announced {
             return;
         }
@@ -142,6 +151,35 @@ impl Link {
             for (zxid, _) in proposals.range(from, up_to) {
                 self.send(|out| encode_packet(kind::COMMIT, zxid.0, None, out));
             }
+        }
+    }
+
+    /// Until [`Link::finish_sync`] it hears of no commit after `tip`.
+    pub fn begin_sync(&mut self, tip: Zxid) {
+        self.syncs.push_back(Sync {
+            tip,
+            rejections: Vec::new(),
+        });
+    }
+
+    /// The oldest sync is done.
+    pub fn finish_sync(&mut self) {
+        let done = self.syncs.pop_front();
+        self.send(|out| {
+            encode_packet(kind::SYNC, 0, None, out);
+            out.extend(done.into_iter().flat_map(|sync| sync.rejections));
+        });
+    }
+
+    /// A request of one of its clients has failed.
+    pub fn reject(&mut self, rejection: &Rejection) {
+        let mut data = Vec::new();
+        rejection.encode(&mut data);
+        let zxid = rejection.after.0;
+        let encode = |out: &mut Vec<u8>| encode_packet(REJECT, zxid, Some(&data), out);
+        match self.syncs.back_mut() {
+            Some(sync) => encode(&mut sync.rejections),
+            None => self.send(encode),
         }
     }
 
