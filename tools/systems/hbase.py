@@ -16,9 +16,7 @@ REGIONS = 4
 
 SITE = {
     "hbase.cluster.distributed": "true",
-    # What was flushed must be with the kernel when a server is killed. The checksumming local file
-    # system keeps the last bytes to itself.
-    "fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
+    # A local file system does not promise what HDFS does; when a process is killed, it holds.
     "hbase.unsafe.stream.capability.enforce": "false",
     "hbase.wal.provider": "filesystem",
     "zookeeper.session.timeout": SESSION_MS,

@@ -163,6 +163,9 @@ class Trial:
             if error:
                 log = process.log_path.read_text(errors="replace").splitlines()
                 print(f"--- {process.log_path}\n" + "\n".join(log[-40:]))
+        for member in self.ensemble.members.values():
+            if os.path.exists(member.log_path()):
+                shutil.copy(member.log_path(), self.folder / f"member-{member.number}.log")
         try:
             self.ensemble.__exit__(kind, error, trace)
         except AssertionError as fault:
@@ -216,7 +219,7 @@ def main(system, title, about, run):
     parser.add_argument("--quick", action="store_true", help="a small run, for trying the tool out")
     parser.add_argument("--only", choices=KINDS, help="only this kind of ensemble")
     parser.add_argument("--record", action="store_true", help="put the table into perf/systems.md")
-    parser.add_argument("--keep", action="store_true", help="keep data and logs of the system")
+    parser.add_argument("--keep", action="store_true", help="keep the system's data and all logs")
     options = parser.parse_args()
     # Ended from outside, it still takes its processes and folders along.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
