@@ -377,9 +377,8 @@ impl Sequencer {
         log.append(zxid, payload);
         self.metrics.commits.increment();
         self.note_applied(&header, &txn, applied, now);
-        if self.snapshots.logged(payload.len()) && !self.snapshot_running {
-            self.request_snapshot(zxid);
-        }
+        self.is_snapshot_due |= self.snapshots.logged(payload.len());
+        self.request_snapshot_if_due();
         Ok(zxid)
     }
 

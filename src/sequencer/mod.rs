@@ -26,6 +26,8 @@ mod history;
 mod local;
 mod reaper;
 mod snapshots;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -107,6 +109,7 @@ pub struct Sequencer {
     /// A snapshot that is wanted once its zxid is durable.
     snapshot: Option<(Zxid, SnapshotRequest)>,
     snapshot_running: bool,
+    is_snapshot_due: bool,
     committed: Zxid,
     /// The epoch of the zxids that are given out.
     epoch: u32,
@@ -150,6 +153,7 @@ impl Sequencer {
             closing: VecDeque::new(),
             snapshot: None,
             snapshot_running: false,
+            is_snapshot_due: false,
             digests: VecDeque::new(),
             metrics,
             digest_enabled: config.digest_enabled,
@@ -466,6 +470,7 @@ impl Sequencer {
         } else {
             0
         };
+        self.request_snapshot_if_due();
         let item = self.item(changes, Some((request.origin, answer)));
         self.history.push_after_round(item, round);
     }
@@ -625,9 +630,8 @@ impl Sequencer {
             self.sessions.begin_close(session);
             self.closing.push_back((zxid, session));
         }
-        if self.snapshots.logged(self.payload.len()) && !self.snapshot_running {
-            self.request_snapshot(zxid);
-        }
+        // Not before the caller has noted what this does to sessions.
+        self.is_snapshot_due |= self.snapshots.logged(self.payload.len());
         Some(applied)
     }
 
@@ -640,12 +644,21 @@ impl Sequencer {
         }
     }
 
-    fn request_snapshot(&mut self, zxid: Zxid) {
+    /// Holds what a snapshot of the tip is to show, if one is due and none is being written.
+    fn request_snapshot_if_due(&mut self) {
+        if !std::mem::take(&mut self.is_snapshot_due) || self.snapshot_running {
+            return;
+        }
         self.snapshots.taken();
         self.snapshot_running = true;
+        // Sessions whose closing is in the log up to the tip are none of the snapshot's, although
+        // it is not committed yet: nothing after the snapshot would close them.
+        let mut sessions = self.sessions.snapshot();
+        sessions.retain(|(id, _)| self.closing.iter().all(|(_, closing)| closing != id));
+        let zxid = self.tree.tip_zxid();
         let request = SnapshotRequest {
             view: self.tree.view(zxid),
-            sessions: self.sessions.snapshot(),
+            sessions,
         };
         self.snapshot = Some((zxid, request));
     }
@@ -675,6 +688,7 @@ impl Sequencer {
     }
 
     fn step(&mut self, changes: Vec<Change>, answer: Option<(Origin, Answer)>) {
+        self.request_snapshot_if_due();
         let item = self.item(changes, answer);
         self.history.push(item);
     }
