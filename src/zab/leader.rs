@@ -626,8 +626,10 @@ impl Leader {
     }
 
     fn acked(&mut self, id: LinkId, zxid: Zxid) {
+        // UPTODATE is acknowledged with the beginning of the epoch, which is no transaction.
+        let is_proposal = zxid != self.new_leader_zxid();
         let link = self.links.get_mut(&id).expect("it was found before");
-        if zxid > link.acked && zxid <= self.proposals.tip() {
+        if is_proposal && zxid > link.acked && zxid <= self.proposals.tip() {
             link.acked = zxid;
             self.commit();
         }
