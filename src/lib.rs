@@ -43,5 +43,7 @@ pub mod launch;
 #[allow(clippy::disallowed_methods, reason = "implements the clocks")]
 pub mod rt;
 
+pub mod sim;
+
 pub mod peer;
 pub mod server;

@@ -12,7 +12,9 @@ use tracing_subscriber::EnvFilter;
 use zkore::config::{Config, LogFormat, Severity, Sources, Warning};
 use zkore::history;
 use zkore::launch::{self, EnsembleRequest, Environment, LaunchError, Request};
+use zkore::rt::clock::Monotonic;
 use zkore::rt::disk::StdDisk;
+use zkore::sim::{self, Seeds, Shape, Told};
 use zkore::wal::{self, WalError};
 
 /// Small blocks of many sizes, freed on other threads than they were made on: what the C library's
@@ -67,6 +69,9 @@ enum Command {
     /// Talk to a server: zkCli
     #[command(disable_help_flag = true)]
     Cli(PassedOn),
+    /// Run whole ensembles in virtual time, each from one seed, and check that they stand all that
+    /// can go wrong
+    Sim(SimArguments),
     /// Put load on a server and measure it
     #[command(disable_help_flag = true)]
     Bench(PassedOn),
@@ -121,6 +126,28 @@ struct EnsembleArguments {
     /// the ports 100 and 200 above
     #[arg(long, value_name = "PORT", default_value_t = 2181)]
     base_port: u16,
+}
+
+#[derive(Args)]
+struct SimArguments {
+    /// Run this seed; a failure prints what happened last
+    #[arg(long, value_name = "N", conflicts_with = "seeds")]
+    seed: Option<u64>,
+    /// Run the seeds from A to B, without B, on all cores
+    #[arg(long, value_name = "A..B")]
+    seeds: Option<Seeds>,
+    /// Stop after this time; without seeds, run them from 1 on
+    #[arg(long, value_name = "M")]
+    minutes: Option<u64>,
+    /// How many members: 3, 5, or 5+2 with observers [default: each seed chooses]
+    #[arg(long, value_name = "MEMBERS")]
+    members: Option<Shape>,
+    /// Let nothing go wrong
+    #[arg(long)]
+    no_faults: bool,
+    /// Print everything that happens; takes one seed
+    #[arg(long, requires = "seed")]
+    trace: bool,
 }
 
 #[derive(Args)]
@@ -201,6 +228,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::PrintCmd(arguments) => {
             Ok(launch::print_command(&environment, &arguments.request())?)
         }
+        Command::Sim(arguments) => simulate(&arguments),
         Command::Cli(passed) => Ok(zkore::cli::main(passed.arguments)),
         Command::Bench(passed) => Ok(zkore::bench::main(passed.arguments)),
         Command::Log { files } => list_log(&files),
@@ -245,6 +273,48 @@ fn check_history(file: &Path) -> Result<ExitCode, Failure> {
     let report = history::check(&history, history::CONFIGURATIONS_LIMIT_DEFAULT);
     print!("{report}");
     Ok(ExitCode::from(u8::from(!report.is_sound())))
+}
+
+/// Runs seeds; fails with the trace of the first that fails.
+fn simulate(arguments: &SimArguments) -> Result<ExitCode, Failure> {
+    let clock = Monotonic::start();
+    let options = sim::Options {
+        shape: arguments.members,
+        has_faults: !arguments.no_faults,
+        is_traced: arguments.trace,
+    };
+    let one = arguments.seed.map(|seed| Seeds(seed..seed + 1));
+    let all = match arguments.minutes {
+        Some(_) => Seeds(1..u64::MAX),
+        None => Seeds(1..2),
+    };
+    let seeds = one.or_else(|| arguments.seeds.clone()).unwrap_or(all);
+    let limit_ms = arguments
+        .minutes
+        .map_or(u64::MAX, |minutes| minutes.saturating_mul(60_000));
+    let is_over = || clock.now_ms() >= limit_ms;
+    let tell = |told: Told<'_>| match told {
+        Told::Done(seed, summary) => println!(
+            "seed {seed}: {} members, {} writes, checksum {:08x}",
+            summary.shape, summary.writes, summary.digest.0
+        ),
+        Told::Failed(failure) => println!("{failure}"),
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    match sim::run_seeds(seeds, options, threads, &is_over, &tell) {
+        Ok(count) => {
+            println!("{count} seeds stood all that went wrong");
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(failure) => Err(sim_failure(&failure)),
+    }
+}
+
+fn sim_failure(failure: &sim::Failure) -> Failure {
+    Failure {
+        message: format!("seed {}: {}", failure.seed, failure.reason),
+        code: 1,
+    }
 }
 
 fn print_completions(shell: Shell) {

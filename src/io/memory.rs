@@ -1,4 +1,4 @@
-//! A disk in memory that can lose power, run full and fail: for tests.
+//! A disk in memory that can lose power, run full and fail: for tests and simulations.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -29,6 +29,8 @@ struct State {
     steps: u64,
     /// After how many changes the power goes.
     dies_at: Option<u64>,
+    /// After how many changes one fails.
+    fails_at: Option<u64>,
 }
 
 #[derive(Clone, Default)]
@@ -61,6 +63,16 @@ impl MemoryDisk {
         self.lock_state().dies_at = Some(steps);
     }
 
+    /// Whether every operation fails.
+    pub fn is_dead(&self) -> bool {
+        self.lock_state().is_dead()
+    }
+
+    /// Lets one change fail, after this many were made: it has no effect, and those after it go on.
+    pub fn fail_at(&self, steps: u64) {
+        self.lock_state().fails_at = Some(steps);
+    }
+
     /// How many changes were made.
     pub fn steps(&self) -> u64 {
         self.lock_state().steps
@@ -77,7 +89,12 @@ impl MemoryDisk {
             }
             change.apply(&mut names);
         }
-        let files = state.files.iter().map(|file| file.torn(keeps)).collect();
+        // Files without a name are gone.
+        let mut files = Vec::new();
+        for index in names.values_mut() {
+            files.push(state.files[*index].torn(keeps));
+            *index = files.len() - 1;
+        }
         let state = State {
             files,
             names: names.clone(),
@@ -129,8 +146,13 @@ impl MemoryDisk {
         path: &Path,
     ) -> Result<MutexGuard<'_, State>, DiskError> {
         let mut state = self.lock_state();
-        if state.dies_at.is_some_and(|steps| state.steps >= steps) {
+        if state.is_dead() {
             let error = io::Error::other("the power is out");
+            return Err(DiskError::new(action, path, error));
+        }
+        if state.fails_at.is_some_and(|steps| state.steps >= steps) {
+            state.fails_at = None;
+            let error = io::Error::other("the disk has failed");
             return Err(DiskError::new(action, path, error));
         }
         state.steps += 1;
@@ -157,6 +179,10 @@ impl NameChange {
 }
 
 impl State {
+    fn is_dead(&self) -> bool {
+        self.dies_at.is_some_and(|steps| self.steps >= steps)
+    }
+
     fn rename(&mut self, change: NameChange) {
         change.apply(&mut self.names);
         self.names_pending.push(change);
@@ -173,6 +199,9 @@ impl State {
 impl Content {
     fn torn(&self, keeps: &mut dyn FnMut() -> bool) -> Content {
         let mut bytes = self.durable.clone();
+        if self.now == bytes {
+            return self.clone();
+        }
         if self.now.len() != bytes.len() && keeps() {
             bytes.resize(self.now.len(), 0);
         }

@@ -12,7 +12,6 @@
 mod buffer;
 mod error;
 
-#[cfg(test)]
 pub mod memory;
 
 pub use buffer::AlignedBuffer;

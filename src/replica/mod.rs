@@ -24,8 +24,6 @@ mod leading;
 mod learning;
 mod looking;
 mod read_only;
-#[cfg(test)]
-mod tests;
 
 pub use config::{MemberConfig, ReplicaConfig};
 

@@ -1,0 +1,298 @@
+//! The one history that all members must agree to, with every node as of every zxid.
+//!
+//! It is learned from whoever delivers a transaction first, and compared with what everybody else
+//! delivers and with what clients are told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::jute::data::Stat;
+use crate::tree::{ChangeKind, View};
+use crate::types::{Zxid, path};
+
+/// Nodes below this belong to each server for itself.
+const SYSTEM: &str = "/zookeeper";
+
+/// A node as of some zxid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its data.
+    pub data: Vec<u8>,
+    /// Its Stat.
+    pub stat: Stat,
+}
+
+/// What one transaction did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The digest of the tree after it.
+    pub digest: u64,
+    /// What it changed, in order.
+    pub changes: Vec<(String, ChangeKind)>,
+}
+
+/// The history.
+#[derive(Default)]
+pub struct Model {
+    entries: BTreeMap<Zxid, Entry>,
+    /// When what was committed first, in microseconds, in order.
+    times: Vec<(u64, Zxid)>,
+    nodes: BTreeMap<String, Vec<(Zxid, Option<Node>)>>,
+    /// Paths of a session's ephemerals now.
+    ephemerals: BTreeMap<i64, BTreeSet<String>>,
+    /// Sessions whose ephemerals were deleted, and when.
+    closed: BTreeMap<i64, Zxid>,
+    /// Stretches that were committed before anybody delivered them one by one: from after the one
+    /// zxid up to and with the other.
+    jumps: BTreeMap<Zxid, Zxid>,
+}
+
+impl Model {
+    /// The newest zxid of all.
+    pub fn newest(&self) -> Zxid {
+        self.entries
+            .last_key_value()
+            .map_or(Zxid(-1), |(&zxid, _)| zxid)
+    }
+
+    /// What a transaction did.
+    pub fn entry(&self, zxid: Zxid) -> Option<&Entry> {
+        self.entries.get(&zxid)
+    }
+
+    /// The transactions after one, up to and with another.
+    pub fn range(&self, after: Zxid, up_to: Zxid) -> impl Iterator<Item = (Zxid, &Entry)> {
+        let is_some = after < up_to;
+        let from = Zxid(after.0.saturating_add(1));
+        is_some
+            .then(|| self.entries.range(from..=up_to))
+            .into_iter()
+            .flatten()
+            .map(|(&zxid, entry)| (zxid, entry))
+    }
+
+    /// The newest zxid that was committed at a time, in microseconds.
+    pub fn newest_at(&self, time_us: u64) -> Zxid {
+        let count = self.times.partition_point(|&(at_us, _)| at_us <= time_us);
+        count.checked_sub(1).map_or(Zxid(-1), |at| self.times[at].1)
+    }
+
+    /// A node as of a zxid.
+    pub fn node_at(&self, path: &str, zxid: Zxid) -> Option<&Node> {
+        let versions = self.nodes.get(path)?;
+        let count = versions.partition_point(|(at, _)| *at <= zxid);
+        versions.get(count.checked_sub(1)?)?.1.as_ref()
+    }
+
+    /// The names of a node's children as of a zxid, sorted.
+    pub fn children_at(&self, parent: &str, zxid: Zxid) -> Vec<&str> {
+        let prefix = if parent == "/" {
+            "/".to_owned()
+        } else {
+            format!("{parent}/")
+        };
+        let below = self.nodes.range(prefix.clone()..);
+        below
+            .take_while(|(path, _)| path.starts_with(&prefix))
+            .filter_map(|(path, _)| {
+                let name = &path[prefix.len()..];
+                let is_child = !name.is_empty() && !name.contains('/');
+                (is_child && self.node_at(path, zxid).is_some()).then_some(name)
+            })
+            .collect()
+    }
+
+    /// The sessions that have ephemerals.
+    pub fn owners(&self) -> impl Iterator<Item = i64> {
+        self.ephemerals.keys().copied()
+    }
+
+    /// When the ephemerals of a session went.
+    pub fn closed_at(&self, session: i64) -> Option<Zxid> {
+        self.closed.get(&session).copied()
+    }
+
+    /// Whether a transaction belongs to a stretch that was only known as a whole.
+    pub fn is_in_jump(&self, zxid: Zxid) -> bool {
+        let before = self.jumps.range(..zxid).next_back();
+        before.is_some_and(|(_, up_to)| zxid <= *up_to)
+    }
+
+    /// Takes in a transaction of such a stretch, from a view as of its zxid.
+    pub fn fill(&mut self, zxid: Zxid, entry: Entry, view: &View) {
+        for path in touched(&entry) {
+            let node = node_of(view, path);
+            let versions = self.nodes.entry(path.to_owned()).or_default();
+            match versions.binary_search_by_key(&zxid, |(at, _)| *at) {
+                Ok(at) => versions[at].1 = node,
+                Err(at) => versions.insert(at, (zxid, node)),
+            }
+        }
+        self.entries.insert(zxid, entry);
+    }
+
+    /// Takes in what a transaction did, from a view as of its zxid. What is wrong with it.
+    pub fn add(
+        &mut self,
+        now_us: u64,
+        zxid: Zxid,
+        entry: Entry,
+        view: &View,
+    ) -> Result<(), String> {
+        let mut gone: BTreeSet<i64> = BTreeSet::new();
+        for (changed, kind) in &entry.changes {
+            if *kind == ChangeKind::Deleted
+                && let Some(node) = self.node_at(changed, zxid)
+                && node.stat.ephemeral_owner != 0
+            {
+                gone.insert(node.stat.ephemeral_owner);
+            }
+        }
+        for path in touched(&entry) {
+            self.set(path, zxid, view);
+        }
+        let result = self
+            .close_sessions(zxid, gone)
+            .and_then(|()| self.check_owners(zxid, &entry));
+        self.entries.insert(zxid, entry);
+        self.times.push((now_us, zxid));
+        result
+    }
+
+    /// Takes in everything that differs between what is known and a view: what a new leader has
+    /// committed that nobody had delivered. What is wrong with it.
+    pub fn jump(&mut self, now_us: u64, digest: u64, view: &View) -> Result<(), String> {
+        let zxid = view.zxid();
+        let mut present = BTreeSet::new();
+        view.for_each(&mut |path, _| {
+            if !path.starts_with(SYSTEM) {
+                present.insert(path.to_owned());
+            }
+        });
+        let known: Vec<String> = self.nodes.keys().cloned().collect();
+        let mut changes = Vec::new();
+        let mut gone = BTreeSet::new();
+        for path in known.iter().chain(&present).collect::<BTreeSet<_>>() {
+            let before = self.node_at(path, zxid);
+            let kind = match (before, node_of(view, path)) {
+                (Some(before), Some(after)) if *before == after => continue,
+                (None, None) => continue,
+                (Some(before), None) => {
+                    gone.insert(before.stat.ephemeral_owner);
+                    ChangeKind::Deleted
+                }
+                (None, Some(_)) => ChangeKind::Created,
+                (Some(_), Some(_)) => ChangeKind::DataChanged,
+            };
+            changes.push((path.clone(), kind));
+        }
+        gone.remove(&0);
+        for (path, _) in &changes {
+            self.set(path, zxid, view);
+        }
+        let entry = Entry { digest, changes };
+        self.jumps.insert(self.newest(), zxid);
+        let result = self
+            .close_sessions(zxid, gone)
+            .and_then(|()| self.check_owners(zxid, &entry));
+        self.entries.insert(zxid, entry);
+        self.times.push((now_us, zxid));
+        result
+    }
+
+    fn set(&mut self, path: &str, zxid: Zxid, view: &View) {
+        let node = node_of(view, path);
+        let before = self.node_at(path, zxid).map(|n| n.stat.ephemeral_owner);
+        for (owner, is_there) in [
+            (before, false),
+            (node.as_ref().map(|n| n.stat.ephemeral_owner), true),
+        ] {
+            let Some(owner) = owner.filter(|owner| *owner != 0) else {
+                continue;
+            };
+            let paths = self.ephemerals.entry(owner).or_default();
+            if is_there {
+                paths.insert(path.to_owned());
+            } else {
+                paths.remove(path);
+            }
+            if paths.is_empty() {
+                self.ephemerals.remove(&owner);
+            }
+        }
+        let versions = self.nodes.entry(path.to_owned()).or_default();
+        versions.push((zxid, node));
+    }
+
+    /// Clients never delete ephemerals themselves: who loses one has ended, and loses all.
+    fn close_sessions(&mut self, zxid: Zxid, gone: BTreeSet<i64>) -> Result<(), String> {
+        for session in gone {
+            if let Some(left) = self.ephemerals.get(&session) {
+                return Err(format!(
+                    "{zxid} deletes ephemerals of the session {session:x} and leaves {left:?}"
+                ));
+            }
+            self.closed.insert(session, zxid);
+        }
+        Ok(())
+    }
+
+    /// A session that has ended has no ephemerals any more.
+    fn check_owners(&self, zxid: Zxid, entry: &Entry) -> Result<(), String> {
+        for (path, kind) in &entry.changes {
+            let node = self.node_at(path, zxid);
+            let owner = node.map_or(0, |node| node.stat.ephemeral_owner);
+            if *kind == ChangeKind::Created
+                && let Some(closed) = self.closed.get(&owner)
+            {
+                return Err(format!(
+                    "the session {owner:x} ended at {closed} and has {path} at {zxid}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// What a view shows otherwise than the history; both are as of the same zxid.
+    pub fn difference(&self, view: &View) -> Option<String> {
+        let mut difference = None;
+        let mut count = 0;
+        view.for_each(&mut |path, _| {
+            if path.starts_with(SYSTEM) {
+                return;
+            }
+            count += 1;
+            let (ours, theirs) = (self.node_at(path, view.zxid()), node_of(view, path));
+            if ours != theirs.as_ref() {
+                difference.get_or_insert(format!("{path} is {theirs:?} and should be {ours:?}"));
+            }
+        });
+        let known = self
+            .nodes
+            .keys()
+            .filter(|path| self.node_at(path, view.zxid()).is_some())
+            .count();
+        if known != count {
+            difference.get_or_insert(format!("there are {count} nodes and should be {known}"));
+        }
+        difference
+    }
+}
+
+/// The nodes that a transaction changed in any way.
+fn touched(entry: &Entry) -> BTreeSet<&str> {
+    let mut touched = BTreeSet::new();
+    for (changed, kind) in &entry.changes {
+        touched.insert(changed.as_str());
+        if *kind != ChangeKind::DataChanged {
+            touched.insert(path::parent(changed));
+        }
+    }
+    touched
+}
+
+fn node_of(view: &View, path: &str) -> Option<Node> {
+    view.node(path).map(|node| Node {
+        data: node.data().unwrap_or_default().to_vec(),
+        stat: node.stat(),
+    })
+}
