@@ -318,7 +318,11 @@ impl Sequencer {
     fn answer_rejected(&mut self) {
         let tip = self.tree.tip_zxid();
         while let Some(following) = &mut self.following
-            && let Some(rejection) = following.rejected.pop_front_if(|first| first.after <= tip)
+            && following
+                .rejected
+                .front()
+                .is_some_and(|first| first.after <= tip)
+            && let Some(rejection) = following.rejected.pop_front()
         {
             let cxid = rejection.cxid;
             let pending = following.take(rejection.session, |pending| pending.xid == cxid);
