@@ -1,6 +1,7 @@
 //! Whole configurations: what is accepted, what is said of it, and what is refused and how.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{Config, ConfigFile, LogFormat, Runtime, Severity, Sources};
 use crate::types::DigestAlgorithm;
@@ -83,7 +84,7 @@ fn every_working_key_has_its_effect() {
          DigestAuthenticationProvider.digestAlg=SHA-256\n\
          DigestAuthenticationProvider.superDigest=super:x\n\
          X509AuthenticationProvider.superUser=CN=me\nzkore.shards=3\nzkore.runtime=glommio\n\
-         zkore.logFormat=json\nzkore.logLevel=debug\n",
+         zkore.spinUs=4\nzkore.logFormat=json\nzkore.logLevel=debug\n",
     ));
     let expected = Config {
         config_file: Some(PathBuf::from("zoo.cfg")),
@@ -128,6 +129,7 @@ fn every_working_key_has_its_effect() {
         read_only_mode: true,
         shards: 3,
         runtime: Runtime::Glommio,
+        spin: Duration::from_micros(4),
         log_format: LogFormat::Json,
         log_filter: "debug".to_string(),
     };

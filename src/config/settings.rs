@@ -5,6 +5,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::EnsembleConfig;
 use crate::types::{DigestAlgorithm, limits};
@@ -138,6 +139,9 @@ pub struct Config {
     pub shards: usize,
     /// What those threads run on. (`zkore.runtime`)
     pub runtime: Runtime,
+    /// How long they and the sequencer look for something to do before they sleep; default 0.
+    /// (`zkore.spinUs`)
+    pub spin: Duration,
     /// How log lines look. (`zkore.logFormat`)
     pub log_format: LogFormat,
     /// Which log lines are written, as `tracing_subscriber::EnvFilter` reads it; default `info`.
@@ -212,6 +216,7 @@ impl Default for Config {
             ensemble: None,
             shards: default_shards(),
             runtime: Runtime::Ring,
+            spin: Duration::ZERO,
             log_format: LogFormat::Text,
             log_filter: "info".to_string(),
         }

@@ -26,15 +26,19 @@ const PREEMPT_TIMER: Duration = Duration::from_secs(3600);
 const BREATH: Duration = Duration::from_micros(20);
 
 /// Runs the future that `start` makes on a new executor, on the calling thread, to its end.
-pub(super) fn run<F, Fut>(name: &str, start: F) -> io::Result<()>
+pub(super) fn run<F, Fut>(name: &str, spin: Duration, start: F) -> io::Result<()>
 where
     F: FnOnce() -> Fut,
     Fut: Future<Output = io::Result<()>>,
 {
-    let executor = LocalExecutorBuilder::new(Placement::Unbound)
+    let mut builder = LocalExecutorBuilder::new(Placement::Unbound)
         .name(name)
         .io_memory(IO_MEMORY_BYTES)
-        .preempt_timer(PREEMPT_TIMER)
+        .preempt_timer(PREEMPT_TIMER);
+    if !spin.is_zero() {
+        builder = builder.spin_before_park(spin);
+    }
+    let executor = builder
         .make()
         .map_err(|error| io::Error::other(error.to_string()))?;
     executor.run(async move { start().await })

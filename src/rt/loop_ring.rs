@@ -1,10 +1,11 @@
 //! What every loop on a bare ring has: the ring, its bell and its timer. One system call hands over
 //! what was started, rings other loops' bells, and waits.
 
+use std::hint;
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, Probe, opcode, squeue};
@@ -21,6 +22,9 @@ const MESSAGE: u64 = OWN | 2;
 const REFUSED: u64 = OWN | 3;
 /// Something is to be cancelled; what was cancelled says so itself.
 const CANCEL: u64 = OWN | 4;
+
+/// Pauses of the processor between two looks for something to do.
+const SPINS: u32 = 16;
 
 /// Operations of newer kernels, which stand for all that came with them.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +43,8 @@ pub(super) struct LoopRing {
     bell_count: Box<[u8; 8]>,
     is_bell_armed: bool,
     features: Features,
+    /// How long to look for something to do before sleeping.
+    spin: Duration,
     /// Bells that were rung by messages.
     rung: Vec<RingBell>,
 }
@@ -46,7 +52,12 @@ pub(super) struct LoopRing {
 impl LoopRing {
     /// A ring of so many entries, and completions that it holds, on the calling thread, which alone
     /// may use it. Takes the kernel's cheaper modes where it has them (6.1).
-    pub(super) fn new(bell: RingBell, entries: u32, completions: u32) -> io::Result<LoopRing> {
+    pub(super) fn new(
+        bell: RingBell,
+        spin: Duration,
+        entries: u32,
+        completions: u32,
+    ) -> io::Result<LoopRing> {
         let ring = IoUring::builder()
             .setup_cqsize(completions)
             .setup_single_issuer()
@@ -66,6 +77,7 @@ impl LoopRing {
             bell_count: Box::new([0; 8]),
             is_bell_armed: false,
             features,
+            spin,
             rung: Vec::new(),
         })
     }
@@ -146,9 +158,12 @@ impl LoopRing {
         &mut self,
         prompt: usize,
         timeout: Duration,
-        idle: impl FnOnce() -> bool,
+        idle: impl Fn() -> bool,
     ) -> io::Result<()> {
         self.arm_bell()?;
+        if !self.spin.is_zero() && self.spin(prompt, self.spin.min(timeout), &idle)? {
+            return self.poll();
+        }
         self.bell.bell().announce_sleep();
         let result = if idle() {
             self.enter(prompt + 1, timeout)
@@ -157,6 +172,30 @@ impl LoopRing {
         };
         self.bell.bell().awake();
         result
+    }
+
+    /// Looks for a while whether there is something to do, without sleeping, so that nobody has to
+    /// wake this thread; returns whether there is.
+    fn spin(
+        &mut self,
+        prompt: usize,
+        patience: Duration,
+        idle: &impl Fn() -> bool,
+    ) -> io::Result<bool> {
+        self.poll()?;
+        let start = Instant::now();
+        while start.elapsed() < patience {
+            let queue = self.ring.submission();
+            let is_runnable = queue.taskrun() || queue.cq_overflow();
+            drop(queue);
+            if is_runnable || self.ring.completion().len() > prompt || !idle() {
+                return Ok(true);
+            }
+            for _ in 0..SPINS {
+                hint::spin_loop();
+            }
+        }
+        Ok(false)
     }
 
     fn enter(&self, want: usize, timeout: Duration) -> io::Result<()> {

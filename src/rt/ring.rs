@@ -94,10 +94,11 @@ pub struct Ring<B: StableBytes> {
 }
 
 impl<B: StableBytes> Ring<B> {
-    /// A ring that waits for `bell`, for the calling thread alone.
-    pub fn new(bell: RingBell) -> io::Result<Ring<B>> {
+    /// A ring that waits for `bell`, for the calling thread alone, which looks for something to do
+    /// for as long as `spin` before it sleeps.
+    pub fn new(bell: RingBell, spin: Duration) -> io::Result<Ring<B>> {
         Ok(Ring {
-            ring: LoopRing::new(bell, ENTRIES, COMPLETIONS)?,
+            ring: LoopRing::new(bell, spin, ENTRIES, COMPLETIONS)?,
             writes: Vec::new(),
             receives: Vec::new(),
             sends: Vec::new(),
@@ -202,7 +203,7 @@ impl<B: StableBytes> Ring<B> {
     pub fn wait(
         &mut self,
         timeout: Duration,
-        idle: impl FnOnce() -> bool,
+        idle: impl Fn() -> bool,
         sink: &mut Vec<Completion<B>>,
     ) -> io::Result<()> {
         self.ring.wait(0, timeout, idle)?;
@@ -367,7 +368,7 @@ mod tests {
         let file = tempfile::tempfile().expect("a temporary file");
         let bell = RingBell::new().expect("an eventfd");
         let (sender, receiver) = mailbox::to_ring::<u32>(4, &bell);
-        let mut ring = Ring::new(bell).expect("a ring");
+        let mut ring = Ring::new(bell, Duration::ZERO).expect("a ring");
         ring.write(7, file.as_raw_fd(), 3, Bytes(Box::from(*b"abc")))
             .expect("started");
         let mut sink = Vec::new();
@@ -395,7 +396,8 @@ mod tests {
     #[test]
     fn a_failed_write_gives_its_buffer_back() {
         let file = std::fs::File::open("/proc/self/stat").expect("proc is there");
-        let mut ring = Ring::new(RingBell::new().expect("an eventfd")).expect("a ring");
+        let mut ring =
+            Ring::new(RingBell::new().expect("an eventfd"), Duration::ZERO).expect("a ring");
         ring.write(1, file.as_raw_fd(), 0, Bytes(Box::from(*b"x")))
             .expect("started");
         let mut sink = Vec::new();
@@ -410,7 +412,7 @@ mod tests {
     }
 
     fn ring() -> Ring<Bytes> {
-        Ring::new(RingBell::new().expect("an eventfd")).expect("a ring")
+        Ring::new(RingBell::new().expect("an eventfd"), Duration::ZERO).expect("a ring")
     }
 
     fn next(ring: &mut Ring<Bytes>) -> Completion<Bytes> {

@@ -59,6 +59,8 @@ pub struct SequencerParts {
     pub clock: Monotonic,
     /// How long to try to connect to a leader, in milliseconds.
     pub dial_timeout_ms: u64,
+    /// How long to look for something to do before sleeping.
+    pub spin: Duration,
     /// Milliseconds between two looks at timeouts.
     pub tick_interval_ms: u64,
     /// Duration of a log write in milliseconds past which a warning is logged.
@@ -111,7 +113,7 @@ struct SequencerLoop {
 
 /// Runs the sequencer until it is told to stop, or until its log fails.
 pub fn run(parts: SequencerParts) -> Result<(), ServerError> {
-    let ring = Ring::new(parts.bell.clone()).map_err(ServerError::Ring)?;
+    let ring = Ring::new(parts.bell.clone(), parts.spin).map_err(ServerError::Ring)?;
     let mut this = SequencerLoop {
         parts,
         ring,
@@ -505,6 +507,10 @@ impl SequencerLoop {
         if has_published {
             for shard in &self.parts.shards {
                 self.ring.ring(shard.bell()).map_err(ServerError::Ring)?;
+            }
+            // Their bells leave with the wait, unless there is much to do before it.
+            if !self.parts.inboxes.iter().all(RingReceiver::is_empty) {
+                self.ring.hand_over().map_err(ServerError::Ring)?;
             }
         }
         Ok(())

@@ -188,6 +188,7 @@ impl Running {
             metrics,
             clock,
             dial_timeout_ms: settings::dial_timeout_ms(config),
+            spin: config.spin,
             tick_interval_ms: settings::tick_interval_ms(config),
             write_warning_ms: config.fsync_warning_threshold_ms,
         };
@@ -365,6 +366,7 @@ impl ShardMaker<'_> {
                 cpu: cpus[number % cpus.len()],
                 listener,
                 bell: self.to_shards[number].bell().clone(),
+                spin: self.config.spin,
             };
             threads.push(start_shard(parts, place, ending)?);
         }
@@ -378,6 +380,7 @@ struct ShardPlace {
     cpu: usize,
     listener: net::UnboundListener,
     bell: RingBell,
+    spin: Duration,
 }
 
 fn start_shard(
@@ -403,10 +406,12 @@ fn start_shard(
 
 fn run_shard(parts: ShardParts, place: ShardPlace, name: &str) -> std::io::Result<()> {
     pin(place.cpu, name);
-    let (listener, bell) = (place.listener, place.bell);
+    let (listener, bell, spin) = (place.listener, place.bell, place.spin);
     match place.runtime {
-        Runtime::Ring => net::ring::run(listener, bell, |sockets| shard_loop::run(parts, sockets)),
-        Runtime::Glommio => net::executor::run(name, listener, bell, |sockets| {
+        Runtime::Ring => net::ring::run(listener, bell, spin, |sockets| {
+            shard_loop::run(parts, sockets)
+        }),
+        Runtime::Glommio => net::executor::run(name, listener, bell, spin, |sockets| {
             shard_loop::run(parts, sockets)
         }),
     }

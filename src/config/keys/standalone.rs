@@ -1,5 +1,7 @@
 //! Keys that a standalone server obeys.
 
+use std::time::Duration;
+
 use super::{Group, KeySpec, ignored, works};
 use crate::config::draft::TICK_TIME_MS_MAX;
 use crate::config::settings::{LogFormat, Runtime, SNAP_RETAIN_COUNT_MIN};
@@ -468,6 +470,9 @@ pub(super) const ZKORE: Group = Group {
 /// Shards beyond this are a mistake rather than a machine.
 const SHARDS_MAX: i64 = 1024;
 
+/// Looking for longer than this is not worth a wake-up anywhere.
+const SPIN_US_MAX: i64 = 10_000;
+
 static ZKORE_KEYS: &[KeySpec] = &[
     works(
         "zkore.shards",
@@ -491,6 +496,17 @@ static ZKORE_KEYS: &[KeySpec] = &[
         },
         "What those threads run on, as `--runtime`: `ring`, a loop of their own on io_uring, or \
          `glommio`. Default ring.",
+    ),
+    works(
+        "zkore.spinUs",
+        Some("zkore.spinUs"),
+        |draft, value| {
+            let spin_us = values::decimal(value, 0..=SPIN_US_MAX)?;
+            draft.config.spin = Duration::from_micros(spin_us as u64);
+            Ok(())
+        },
+        "Microseconds that those threads and the sequencer look for something to do before they \
+         sleep: saves the time of waking them, at the cost of their processors. Default 0.",
     ),
     works(
         "zkore.logFormat",

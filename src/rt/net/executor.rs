@@ -73,18 +73,19 @@ struct Link {
 }
 
 /// Runs the loop that `start` makes on an executor of its own, on the calling thread, to its end.
-/// `bell` is what wakes it.
+/// `bell` is what wakes it; before it sleeps, it looks for something to do for as long as `spin`.
 pub fn run<F, Fut>(
     name: &str,
     listener: UnboundListener,
     bell: RingBell,
+    spin: Duration,
     start: F,
 ) -> io::Result<()>
 where
     F: FnOnce(ExecutorSockets) -> Fut,
     Fut: Future<Output = io::Result<()>>,
 {
-    executor::run(name, async move || {
+    executor::run(name, spin, async move || {
         start(ExecutorSockets::new(listener, bell)?).await
     })
 }
@@ -156,7 +157,7 @@ impl Sockets for ExecutorSockets {
     async fn wait(
         &mut self,
         timeout: Duration,
-        idle: impl FnOnce() -> bool,
+        idle: impl Fn() -> bool,
         take: impl FnMut(Event<'_>),
     ) -> io::Result<()> {
         self.pulse.beat();

@@ -66,7 +66,7 @@ pub trait Sockets {
     fn wait(
         &mut self,
         timeout: Duration,
-        idle: impl FnOnce() -> bool,
+        idle: impl Fn() -> bool,
         take: impl FnMut(Event<'_>),
     ) -> impl Future<Output = io::Result<()>>;
 

@@ -46,13 +46,19 @@ pub struct RingSockets {
 }
 
 /// Runs the loop that `start` makes on a ring of its own, on the calling thread, to its end. `bell`
-/// is what wakes it.
-pub fn run<F, Fut>(listener: UnboundListener, bell: RingBell, start: F) -> io::Result<()>
+/// is what wakes it; before it sleeps, it looks for something to do for as long as `spin`.
+pub fn run<F, Fut>(
+    listener: UnboundListener,
+    bell: RingBell,
+    spin: Duration,
+    start: F,
+) -> io::Result<()>
 where
     F: FnOnce(RingSockets) -> Fut,
     Fut: Future<Output = io::Result<()>>,
 {
-    run_on(LoopRing::new(bell, ENTRIES, COMPLETIONS)?, listener, start)
+    let ring = LoopRing::new(bell, spin, ENTRIES, COMPLETIONS)?;
+    run_on(ring, listener, start)
 }
 
 /// [`run`] as it is on a kernel that has nothing newer than Linux 5.11.
@@ -66,7 +72,7 @@ where
     F: FnOnce(RingSockets) -> Fut,
     Fut: Future<Output = io::Result<()>>,
 {
-    let ring = LoopRing::new(bell, ENTRIES, COMPLETIONS)?;
+    let ring = LoopRing::new(bell, Duration::ZERO, ENTRIES, COMPLETIONS)?;
     run_on(ring.into_old(), listener, start)
 }
 
@@ -191,7 +197,7 @@ impl Sockets for RingSockets {
     async fn wait(
         &mut self,
         timeout: Duration,
-        idle: impl FnOnce() -> bool,
+        idle: impl Fn() -> bool,
         take: impl FnMut(Event<'_>),
     ) -> io::Result<()> {
         self.start_pending()?;

@@ -20,10 +20,19 @@ enum Driver {
     Ring,
     /// As on a kernel that lacks what is newer than Linux 5.11.
     OldRing,
+    /// Looks for something to do before it sleeps.
+    SpinningRing,
     Executor,
 }
 
-const DRIVERS: [Driver; 3] = [Driver::Ring, Driver::OldRing, Driver::Executor];
+const DRIVERS: [Driver; 4] = [
+    Driver::Ring,
+    Driver::OldRing,
+    Driver::SpinningRing,
+    Driver::Executor,
+];
+
+const SPIN: Duration = Duration::from_micros(50);
 
 enum Order {
     /// Whether clients are to be read.
@@ -151,11 +160,16 @@ impl Server {
         let bell = bell.expect("descriptors are left");
         let (orders, receiver) = mailbox::to_ring(16, &bell);
         let thread = thread::spawn(move || match driver {
-            Driver::Ring => ring::run(listener, bell, |sockets| echo(sockets, receiver)),
+            Driver::Ring => ring::run(listener, bell, Duration::ZERO, |sockets| {
+                echo(sockets, receiver)
+            }),
             Driver::OldRing => ring::run_as_old(listener, bell, |sockets| echo(sockets, receiver)),
-            Driver::Executor => {
-                executor::run("echo", listener, bell, |sockets| echo(sockets, receiver))
+            Driver::SpinningRing => {
+                ring::run(listener, bell, SPIN, |sockets| echo(sockets, receiver))
             }
+            Driver::Executor => executor::run("echo", listener, bell, Duration::ZERO, |sockets| {
+                echo(sockets, receiver)
+            }),
         });
         Server {
             driver,
@@ -385,11 +399,11 @@ fn loops_on_rings_wake_each_other() {
     let (to_first, first) = mailbox::to_ring::<u32>(4, &bells[0]);
     let (to_second, second) = mailbox::to_ring::<u32>(4, &bells[1]);
     let is_late = Arc::new(AtomicBool::new(false));
-    let start = |bell: &RingBell, inbox: RingReceiver<u32>, other: Sender<u32>| {
+    let start = |bell: &RingBell, spin, inbox: RingReceiver<u32>, other: Sender<u32>| {
         let (bell, is_late) = (bell.clone(), Arc::clone(&is_late));
         let clock = clock::Monotonic::start();
         thread::spawn(move || {
-            let mut ring = crate::rt::loop_ring::LoopRing::new(bell, 8, 16).expect("a ring");
+            let mut ring = crate::rt::loop_ring::LoopRing::new(bell, spin, 8, 16).expect("a ring");
             loop {
                 let waited_since_ms = clock.now_ms();
                 let patience = Duration::from_secs(10);
@@ -411,8 +425,8 @@ fn loops_on_rings_wake_each_other() {
         })
     };
     let threads = [
-        start(&bells[0], first, to_second.clone()),
-        start(&bells[1], second, to_first.clone()),
+        start(&bells[0], Duration::ZERO, first, to_second.clone()),
+        start(&bells[1], SPIN, second, to_first.clone()),
     ];
     assert!(to_first.send(0).is_ok());
     for thread in threads {
