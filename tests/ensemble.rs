@@ -23,7 +23,7 @@ fn scenario(name: &str, kinds: &str) {
 
 fn run(file: &str, name: &str, kinds: &str) {
     let parts: &[&str] = if kinds.contains('a') || name == "read_only" {
-        &["venv", "jars"]
+        &["venv", "jars", "logger"]
     } else {
         &["venv"]
     };
@@ -127,7 +127,7 @@ fn every_mixture_with_apache_replicates() {
 
 #[test]
 fn every_mixture_with_apache_synchronises() {
-    for kinds in ["zza", "zaz", "aza", "aaz"] {
+    for kinds in ["zza", "zaz", "azz", "zaa", "aza", "aaz"] {
         scenario("synchronisation", kinds);
     }
 }

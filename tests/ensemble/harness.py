@@ -45,6 +45,14 @@ def free_ports(count):
     return ports
 
 
+LOGGER_JARS = glob.glob(os.path.join(os.environ["ZKORE_INTEROP_CACHE"], "logger-jars", "*.jar"))
+# What goes wrong, and a line by which one can see that something is logged.
+LOGGER_FLAGS = [
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dorg.slf4j.simpleLogger.log.org.apache.zookeeper.server.quorum.QuorumPeer=info",
+]
+
+
 class Member:
     def __init__(self, ensemble, number, kind):
         self.ensemble, self.number, self.kind = ensemble, number, kind
@@ -103,12 +111,12 @@ class Member:
             command = [os.environ["ZKORE"], "server", path]
         else:
             cache = os.environ["ZKORE_INTEROP_CACHE"]
-            jars = ":".join(glob.glob(os.path.join(cache, "jars", "*.jar")))
+            jars = ":".join(glob.glob(os.path.join(cache, "jars", "*.jar")) + LOGGER_JARS)
             main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
             flags = [*self.ensemble.apache_flags, "-Dzookeeper.extendedTypesEnabled=true"]
             # The one key that Apache takes only as a property.
             flags += [f"-D{line}" for line in self.ensemble.lines if line.startswith("readonlymode.")]
-            command = ["java", *flags, "-cp", jars, main, path]
+            command = ["java", *flags, *LOGGER_FLAGS, "-cp", jars, main, path]
         with open(self.log_path(), "a") as log:
             self.process = subprocess.Popen(
                 [*self.runner, *command],
@@ -160,6 +168,16 @@ class Member:
             if line.split("\t")[0] == "zk_" + name:
                 return float(line.split("\t")[1])
         return None
+
+    def check_digests(self):
+        """A server of Apache's, this one or the one before it, has logged no digest that differs."""
+        path = os.path.join(self.folder, "apache.log")
+        if LOGGER_JARS and os.path.exists(path):
+            with open(path, errors="replace") as file:
+                text = file.read()
+            assert "LOOKING" in text, "nothing is logged"
+            complaints = [line for line in text.splitlines() if "digest" in line.lower()]
+            assert not complaints, (self.number, complaints[:3])
 
     def log(self):
         with open(self.log_path(), errors="replace") as file:
@@ -248,6 +266,7 @@ class Ensemble:
             client.close()
             mismatches = member.metric("digest_mismatches_count")
             assert mismatches == 0, f"member {member.number}: {mismatches} digest mismatches"
+            member.check_digests()
         first = next(iter(trees.values()))
         for number, tree in trees.items():
             assert tree == first, difference(number, first, tree)
