@@ -14,6 +14,9 @@ pub enum ProbeError {
          io_uring_setup, io_uring_enter and io_uring_register"
     )]
     IoUringRefused(io::Error),
+    /// The kernel has io_uring, but cannot wait in it for a limited time.
+    #[error("the kernel's io_uring is too old; zkore needs Linux 5.11 or newer")]
+    KernelTooOld,
     /// Too few file descriptors are allowed.
     #[error(
         "only {allowed} file descriptors are allowed and {wanted} are needed; raise the limit \
@@ -27,11 +30,14 @@ pub enum ProbeError {
     },
 }
 
-/// Checks that a ring can be made.
+/// Checks that a ring can be made, and that it can do what no loop goes without. What newer kernels
+/// can do beside that is looked for where it is used, and done without where it is missing.
 pub fn io_uring() -> Result<(), ProbeError> {
-    IoUring::new(8)
-        .map(drop)
-        .map_err(ProbeError::IoUringRefused)
+    let ring = IoUring::new(8).map_err(ProbeError::IoUringRefused)?;
+    if !ring.params().is_feature_ext_arg() {
+        return Err(ProbeError::KernelTooOld);
+    }
+    Ok(())
 }
 
 /// Descriptors that this process has open; 0 where it cannot see.

@@ -95,6 +95,12 @@ impl RingSockets {
         } else {
             None
         };
+        if buffers.is_none() {
+            tracing::info!(
+                "this kernel cannot receive into shared buffers (Linux 6.0 can): each read costs \
+                 a system call more"
+            );
+        }
         RingSockets {
             ring,
             listener: listener.into_socket(),
