@@ -6,8 +6,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "waits for real processes")]
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -38,7 +40,7 @@ impl Server {
         let config = folder.join("zoo.cfg");
         let text = format!(
             "dataDir={}\nclientPort={}\nclientPortAddress=127.0.0.1\n\
-             admin.enableServer=false\n",
+             admin.enableServer=false\n4lw.commands.whitelist=*\n",
             folder.join("data").display(),
             address.port()
         );
@@ -349,6 +351,60 @@ fn every_preset_runs_and_measures_what_it_is_for() {
             assert_eq!(wrong, 0.0, "{preset} {name}: {text}");
         }
     }
+}
+
+/// What the word `mntr` tells.
+fn mntr(server: &Server) -> BTreeMap<String, f64> {
+    let mut stream = TcpStream::connect(&server.address).expect("the server is there");
+    stream.write_all(b"mntr").expect("it listens");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("it answers");
+    text.lines()
+        .filter_map(|line| line.split_once('\t'))
+        .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
+        .collect()
+}
+
+#[test]
+fn a_server_tells_the_stages_of_its_writes() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::start(folder.path());
+    if server.process.is_none() {
+        // Others have no such stages.
+        return;
+    }
+    let words = [
+        "--mix=set=1",
+        "--duration=1s",
+        "--warmup=0",
+        "--keys=50",
+        "--quiet",
+    ];
+    let (code, text) = bench(&server, &words);
+    assert_eq!(code, Some(0), "{text}");
+    let told = mntr(&server);
+    let value = |name: String| {
+        *told
+            .get(&name)
+            .unwrap_or_else(|| panic!("{name}: {told:?}"))
+    };
+    let writes = value("zk_cnt_write_answered_us".to_owned());
+    assert!(writes > 50.0, "{told:?}");
+    for stage in ["write_handed_us", "write_taken_us", "write_published_us"] {
+        // Those that make and end sessions have no such moment.
+        let count = value(format!("zk_cnt_{stage}"));
+        assert!(
+            (count / writes - 1.0).abs() < 0.5,
+            "{stage}: {count} of {writes}"
+        );
+    }
+    for stage in ["log_write_us", "quorum_wait_us", "output_wait_us"] {
+        assert!(value(format!("zk_cnt_{stage}")) > 0.0, "{stage}");
+    }
+    let averages = ["handed", "taken", "published", "answered"]
+        .map(|stage| value(format!("zk_avg_write_{stage}_us")));
+    assert!(averages.is_sorted() && averages[2] > 0.0, "{averages:?}");
+    assert!(told.contains_key("zk_p999_write_published_us"), "{told:?}");
 }
 
 #[test]

@@ -108,10 +108,14 @@ impl Report {
         let threads = f64::from(self.config.threads);
         if let Some(ceiling) = self.client.ceiling_ops_s {
             let share = self.total.throughput_ops_s / ceiling * 100.0;
-            writeln!(
+            write!(
                 out,
-                "ceiling {ceiling:.0} ops/s against a responder that only answers; this is {share:.0} % of it"
+                "ceiling {ceiling:.0} ops/s against a responder that only answers"
             )?;
+            match self.config.rate {
+                Some(_) => writeln!(out)?,
+                None => writeln!(out, "; this is {share:.0} % of it")?,
+            }
         }
         if self.client.cpus_used > CLIENT_BUSY_SHARE * threads {
             writeln!(

@@ -75,6 +75,16 @@ pub enum ToSequencer {
     },
 }
 
+impl ToSequencer {
+    /// When a shard took it in, if it is a client's request.
+    pub fn received_us(&self) -> Option<u64> {
+        match self {
+            ToSequencer::Request(request) => Some(request.received_us),
+            _ => None,
+        }
+    }
+}
+
 /// A client's request that needs the sequencer.
 #[derive(Debug)]
 pub struct Request {

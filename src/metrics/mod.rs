@@ -8,9 +8,11 @@
 //! (`znode_count`, `open_file_descriptor_count`); who answers the question adds it to the table.
 
 mod cell;
+mod stages;
 mod table;
 
 pub use cell::{Counter, Distribution, Sizes, Summary};
+pub use stages::{ShardStages, WriteStages};
 pub use table::{Table, Value};
 
 /// What one shard counts. Times are milliseconds unless the name says otherwise.
@@ -72,6 +74,8 @@ pub struct ShardMetrics {
     /// Time from taking a request in to its reply, in microseconds, by kind of operation; the
     /// index is [`OpKind`].
     pub op_latency_us: [Distribution; OpKind::COUNT],
+    /// Where the time goes.
+    pub stages: ShardStages,
 }
 
 impl ShardMetrics {
@@ -117,10 +121,12 @@ impl ShardMetrics {
         for latency in &self.op_latency_us {
             latency.reset();
         }
+        self.stages.reset();
     }
 
     /// Adds what was counted to a table.
     pub fn add_to(&self, table: &mut Table) {
+        self.stages.add_to(table);
         table.counter("packets_received", &self.packets_received);
         table.counter("packets_sent", &self.packets_sent);
         table.counter("bytes_received_count", &self.bytes_received);
@@ -186,6 +192,8 @@ pub struct WriteMetrics {
     /// Transactions after which the tree was not what it was at the leader
     /// (`digest_mismatches_count`).
     pub digest_mismatches: Counter,
+    /// Where the time goes.
+    pub stages: WriteStages,
 }
 
 impl WriteMetrics {
@@ -216,6 +224,7 @@ impl WriteMetrics {
             summary.reset();
         }
         self.prep_time_us.reset();
+        self.stages.reset();
     }
 
     /// Adds what was counted to a table.
@@ -235,6 +244,7 @@ impl WriteMetrics {
         table.counter("stale_sessions_expired", &self.sessions_expired);
         table.counter("unrecoverable_error_count", &self.unrecoverable_errors);
         table.counter("digest_mismatches_count", &self.digest_mismatches);
+        self.stages.add_to(table);
     }
 }
 

@@ -1,10 +1,11 @@
 //! Drives the [`Replica`] on one ring: the shards' messages and the peers' packets in, log writes
 //! and packets out and their completions in, batches out.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::exchange::ToSequencer;
+use crate::exchange::{Answer, Batch, ToSequencer};
 use crate::io::{AlignedBuffer, DiskFile};
 use crate::metrics::WriteMetrics;
 use crate::peer::{PeerEvent, Peers};
@@ -13,13 +14,16 @@ use crate::rt::clock::{self, Monotonic};
 use crate::rt::mailbox::{RingBell, RingReceiver, Sender};
 use crate::rt::ring::{Completion, Ring, StableBytes};
 use crate::sequencer::Now;
-use crate::types::LinkId;
+use crate::types::{LinkId, Zxid};
 
 use super::ServerError;
 use super::background::{Background, Done, TreePiece};
 use super::gather::{Gather, Gatherers};
 use super::links::Links;
 use super::shard_loop::ToShard;
+
+/// Stretches of the log whose wait for a quorum is timed; of more the oldest are not.
+const DURABLE_MAX: usize = 1_024;
 
 /// What reaches the sequencer beside the shards' messages.
 pub enum Control {
@@ -105,6 +109,8 @@ struct SequencerLoop {
     completions: Vec<Completion<Writing>>,
     /// Whose output is looked at; kept for its memory.
     ready: Vec<LinkId>,
+    /// What is durable here and not committed yet: up to where, and since when in microseconds.
+    durable: VecDeque<(Zxid, u64)>,
     next_tick_ms: u64,
     next_upkeep_ms: u64,
     is_refusing: bool,
@@ -121,6 +127,7 @@ pub fn run(parts: SequencerParts) -> Result<(), ServerError> {
         piece: None,
         completions: Vec::new(),
         ready: Vec::new(),
+        durable: VecDeque::new(),
         next_tick_ms: 0,
         next_upkeep_ms: LOG_UPKEEP_MS,
         is_refusing: false,
@@ -225,6 +232,12 @@ impl SequencerLoop {
             .parts
             .replica
             .complete(id, writing.buffer, result, now, now_us)?;
+        self.parts.metrics.stages.log.record(written.elapsed_us);
+        self.durable
+            .push_back((self.parts.replica.wal().durable_zxid(), now_us));
+        if self.durable.len() > DURABLE_MAX {
+            self.durable.pop_front();
+        }
         let elapsed_ms = written.elapsed_us / 1000;
         self.parts.metrics.fsync_time.record(elapsed_ms);
         if elapsed_ms >= self.parts.write_warning_ms {
@@ -419,7 +432,7 @@ impl SequencerLoop {
     fn take_messages(&mut self) {
         let now = self.now();
         let start_us = self.parts.clock.now_us();
-        let taken = self.take_bursts(now);
+        let taken = self.take_bursts(now, start_us);
         let elapsed_us = self.parts.clock.now_us() - start_us;
         // One look at the clock a burst: the metric is the average over it.
         if let Some(each_us) = elapsed_us.checked_div(taken) {
@@ -427,7 +440,7 @@ impl SequencerLoop {
         }
     }
 
-    fn take_bursts(&mut self, now: Now) -> u64 {
+    fn take_bursts(&mut self, now: Now, now_us: u64) -> u64 {
         let mut taken = 0;
         for at in 0..self.parts.inboxes.len() {
             for _ in 0..MESSAGES_BURST {
@@ -438,6 +451,10 @@ impl SequencerLoop {
                     break;
                 };
                 taken += 1;
+                if let Some(since_us) = message.received_us() {
+                    let waited_us = now_us.saturating_sub(since_us);
+                    self.parts.metrics.stages.taken.record(waited_us);
+                }
                 self.parts.replica.handle(message, now);
             }
         }
@@ -494,6 +511,7 @@ impl SequencerLoop {
             let Some(batch) = self.parts.replica.poll_publish() else {
                 break;
             };
+            self.note_published(&batch);
             let batch = Arc::new(batch);
             for shard in &self.parts.shards {
                 let sent = shard.post(ToShard::Batch(Arc::clone(&batch)));
@@ -514,6 +532,25 @@ impl SequencerLoop {
             }
         }
         Ok(())
+    }
+
+    /// Counts how long what is published now has waited.
+    fn note_published(&mut self, batch: &Batch) {
+        let now_us = self.parts.clock.now_us();
+        let stages = &self.parts.metrics.stages;
+        for item in &batch.items {
+            if let Some((_, Answer::Reply { received_us, .. })) = &item.answer {
+                let waited_us = now_us.saturating_sub(*received_us);
+                stages.published.record(waited_us);
+            }
+        }
+        let published = batch.items.last().map(|item| item.zxid);
+        while let Some(&(zxid, since_us)) = self.durable.front()
+            && Some(zxid) <= published
+        {
+            self.durable.pop_front();
+            stages.quorum.record(now_us.saturating_sub(since_us));
+        }
     }
 
     /// Hands work to the background threads.

@@ -139,6 +139,8 @@ pub(super) struct Conn {
     pub(super) output: Vec<u8>,
     /// Bytes that the driver fetched and has not reported as sent.
     pub(super) in_flight_bytes: usize,
+    /// Since when a reply waits for the socket.
+    pub(super) output_since_us: Option<u64>,
     /// Requests without an answer, oldest first.
     pub(super) pending: VecDeque<Pending>,
     /// Bytes of those requests.
@@ -171,6 +173,7 @@ impl Conn {
             input: Vec::new(),
             output: Vec::new(),
             in_flight_bytes: 0,
+            output_since_us: None,
             pending: VecDeque::new(),
             pending_bytes: 0,
             close: Close::No,

@@ -333,9 +333,14 @@ impl Shard {
             }
         }
         while let Some(message) = self.outbox.pop_front() {
+            let received_us = message.received_us();
             if let Err(message) = send(message) {
                 self.outbox.push_front(message);
                 return;
+            }
+            if let Some(since_us) = received_us {
+                let waited_us = self.now.us.saturating_sub(since_us);
+                self.metrics.stages.handed.record(waited_us);
             }
         }
     }
@@ -391,6 +396,10 @@ impl Shard {
         };
         debug_assert!(bytes <= found.in_flight_bytes, "sent what was taken");
         found.in_flight_bytes = found.in_flight_bytes.saturating_sub(bytes);
+        if let Some(since_us) = found.output_since_us.take() {
+            let waited_us = now.us.saturating_sub(since_us);
+            self.metrics.stages.output.record(waited_us);
+        }
         self.serve_guarded(conn, |shard| {
             shard.serve_waiting(conn, shard.view.zxid(), false);
             shard.resume_one(conn);

@@ -392,6 +392,7 @@ impl Shard {
             metrics.read_latency.record(latency_us / 1000);
         } else {
             metrics.update_latency.record(latency_us / 1000);
+            metrics.stages.answered.record(latency_us);
         }
         metrics.op_latency_us[op_kind(kind) as usize].record(latency_us);
         if let Some(found) = self.conns.get_mut(conn) {
@@ -407,6 +408,7 @@ impl Shard {
         self.metrics.response_sizes.record(length as u64);
         if let Some(found) = self.conns.get_mut(conn) {
             found.stats.packets_sent += 1;
+            found.output_since_us.get_or_insert(self.now.us);
             mark_dirty(&mut self.dirty, found);
             self.cut_off_if_slow(conn);
         }

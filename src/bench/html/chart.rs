@@ -12,7 +12,7 @@ const BOTTOM: f64 = 40.0;
 /// Height of a row of ranges.
 const ROW: f64 = 24.0;
 /// Room for a row's name.
-const NAME: f64 = 190.0;
+const NAME: f64 = 250.0;
 /// Labelled places on an axis, about.
 const TICKS: f64 = 5.0;
 /// Different colours; more lines than that repeat them.
@@ -120,8 +120,9 @@ impl Chart {
         if self.lines.len() < 2 {
             return;
         }
+        let room = (WIDTH - LEFT) / self.lines.len() as f64;
         for (place, line) in self.lines.iter().enumerate() {
-            let (x, y) = (LEFT + 130.0 * place as f64, HEIGHT - 6.0);
+            let (x, y) = (LEFT + room.min(130.0) * place as f64, HEIGHT - 6.0);
             let colour = place % COLOURS;
             let _ = write!(
                 out,
