@@ -1,0 +1,231 @@
+//! What the hot paths cost, by counts that do not depend on the machine's mood: instructions under
+//! callgrind against a stored baseline, and allocations, of which a read has none.
+//!
+//! `perf/cost.txt` is the baseline. `ZKORE_WRITE_COST=1 cargo test --test cost` writes it anew, for
+//! a change that costs what it must; the commit's message says why.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+#[path = "../benches/cost/cases.rs"]
+mod cases;
+
+use cases::CASES;
+
+/// Counts the allocations of each thread.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    // A thread that is ending allocates too, and is not looked at.
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: the system's allocator does the work; counting does not touch what it returns.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are those that the system's allocator asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.realloc(memory, layout, bytes) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Rounds that are counted.
+const ROUNDS: u64 = 1_000;
+
+/// Rounds before them, which fill buffers and caches that stay.
+const WARMUP: u64 = 200;
+
+/// How much more than the baseline is let pass: a change elsewhere may alter what is inlined, which
+/// was seen to move a case by 3 %.
+const TOLERANCE: f64 = 0.05;
+
+/// The same where another compiler made the baseline.
+const TOLERANCE_OF_COMPILERS: f64 = 0.15;
+
+/// What may be allocated for a request: nothing for a read. Of a set's four, one is the case's own
+/// body; of a fired watch's two, one is the case's own change.
+const ALLOCATIONS_MAX: &[(&str, f64)] = &[
+    ("codec-get", 0.0),
+    ("tree-read", 0.0),
+    ("shard-get-pipeline-1", 0.0),
+    ("shard-get-pipeline-16", 0.0),
+    ("sequencer-set-batch-16", 4.1),
+    ("watch-fire-and-set-again", 2.0),
+    ("log-encode-and-append", 0.0),
+];
+
+#[test]
+fn reads_allocate_nothing_and_writes_little() {
+    for case in CASES {
+        let mut run = (case.make)();
+        for _ in 0..WARMUP {
+            run();
+        }
+        let before = ALLOCATIONS.get();
+        for _ in 0..ROUNDS {
+            run();
+        }
+        let allocations = (ALLOCATIONS.get() - before) as f64 / (ROUNDS * case.requests) as f64;
+        println!("{}: {allocations:.3} allocations a request", case.name);
+        let allowed = ALLOCATIONS_MAX.iter().find(|(name, _)| *name == case.name);
+        let (_, most) = allowed.expect("every case has a bound");
+        assert!(
+            allocations <= *most,
+            "{}: {allocations} allocations a request, {most} allowed",
+            case.name
+        );
+    }
+}
+
+#[test]
+fn instructions_stay_within_the_baseline() {
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        let required = std::env::var_os("ZKORE_REQUIRE_INTEROP").is_some();
+        assert!(!required, "valgrind is required and not installed");
+        eprintln!("skipped: valgrind is not installed (Debian: valgrind)");
+        return;
+    }
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let program = build(top);
+    let compiler = output(Command::new("rustc").arg("--version"));
+    let measured: BTreeMap<&str, u64> = CASES
+        .iter()
+        .map(|case| (case.name, instructions(&program, case)))
+        .collect();
+    let file = top.join("perf/cost.txt");
+    if std::env::var_os("ZKORE_WRITE_COST").is_some() {
+        fs::write(&file, baseline_text(&compiler, &measured)).expect("perf/ is writable");
+        return;
+    }
+    let text = fs::read_to_string(&file).expect("the baseline is there");
+    let (made_by, baseline) = read_baseline(&text);
+    let tolerance = if made_by == compiler.trim() {
+        TOLERANCE
+    } else {
+        eprintln!("the baseline was made by {made_by}, this is {compiler}");
+        TOLERANCE_OF_COMPILERS
+    };
+    let mut offences = String::new();
+    for (name, &now) in &measured {
+        let before = *baseline
+            .get(name)
+            .unwrap_or_else(|| panic!("{name} is not in perf/cost.txt: ZKORE_WRITE_COST=1"));
+        let change = now as f64 / before as f64 - 1.0;
+        println!(
+            "{name}: {now} instructions a request, {:+.1} %",
+            change * 100.0
+        );
+        if change > tolerance {
+            let _ = writeln!(offences, "{name}: {before} before, {now} now");
+        } else if change < -tolerance {
+            println!("  cheaper than the baseline: ZKORE_WRITE_COST=1 keeps that");
+        }
+    }
+    assert!(
+        offences.is_empty(),
+        "more instructions a request than perf/cost.txt says:\n{offences}"
+    );
+}
+
+/// Builds the optimised program that runs the cases.
+fn build(top: &Path) -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .current_dir(top)
+        .args(["build", "--profile=cost", "--bench=cost", "--locked"])
+        .args(["--message-format=json", "--quiet"]);
+    let messages = output(&mut command);
+    let program = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == "cost")
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    program.expect("cargo names the program that it built")
+}
+
+/// Instructions a request, as callgrind counts them in the function `measured`.
+fn instructions(program: &Path, case: &cases::Case) -> u64 {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("callgrind.out");
+    let run = Command::new("valgrind")
+        .args(["--tool=callgrind", "--collect-atstart=no"])
+        .arg("--toggle-collect=*cost::measured*")
+        .arg(format!("--callgrind-out-file={}", file.display()))
+        .arg(program)
+        .args([case.name, &ROUNDS.to_string()])
+        // Where libraries lie in memory must not matter.
+        .env_clear()
+        .output()
+        .expect("valgrind is there");
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{}: {said}", case.name);
+    let text = fs::read_to_string(&file).expect("callgrind writes its file");
+    let total = text
+        .lines()
+        .find_map(|line| line.strip_prefix("totals: "))
+        .and_then(|total| total.trim().parse::<u64>().ok());
+    let total = total.unwrap_or_else(|| panic!("{}: no total in {text}", case.name));
+    assert!(total > 0, "{}: nothing was measured: {said}", case.name);
+    total / (ROUNDS * case.requests)
+}
+
+fn output(command: &mut Command) -> String {
+    let done = command.output().expect("the program is there");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{command:?}: {said}");
+    String::from_utf8(done.stdout).expect("its output is UTF-8")
+}
+
+fn baseline_text(compiler: &str, measured: &BTreeMap<&str, u64>) -> String {
+    let mut text = format!(
+        "# Instructions a request, counted by callgrind: tests/cost.rs.\n# {}\n",
+        compiler.trim()
+    );
+    for (name, count) in measured {
+        let _ = writeln!(text, "{name} {count}");
+    }
+    text
+}
+
+/// The compiler and the counts.
+fn read_baseline(text: &str) -> (&str, BTreeMap<&str, u64>) {
+    let mut comments = text.lines().filter_map(|line| line.strip_prefix("# "));
+    let compiler = comments.next_back().unwrap_or_default();
+    let counts = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once(' '))
+        .map(|(name, count)| (name, count.parse().expect("a number")))
+        .collect();
+    (compiler, counts)
+}
