@@ -230,16 +230,19 @@ impl<S: Sockets> ShardLoop<S> {
         for socket in std::mem::take(&mut self.intake.unwanted) {
             self.sockets.close(socket);
         }
-        self.dirty.append(&mut self.intake.touched);
+        // Taken and put back for its memory.
+        let mut dirty = std::mem::take(&mut self.dirty);
+        dirty.append(&mut self.intake.touched);
         loop {
-            self.intake.shard.take_dirty(&mut self.dirty);
-            if self.dirty.is_empty() {
+            self.intake.shard.take_dirty(&mut dirty);
+            if dirty.is_empty() {
                 break;
             }
-            for conn in std::mem::take(&mut self.dirty) {
+            for conn in dirty.drain(..) {
                 self.attend(conn);
             }
         }
+        self.dirty = dirty;
         while let Some(query) = self.intake.shard.take_admin_query() {
             self.gather(query);
         }
