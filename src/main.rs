@@ -14,7 +14,7 @@ use zkore::history;
 use zkore::launch::{self, EnsembleRequest, Environment, LaunchError, Request};
 use zkore::rt::clock::Monotonic;
 use zkore::rt::disk::StdDisk;
-use zkore::sim::{self, Seeds, Shape, Told};
+use zkore::sim::{self, Aim, Seeds, Shape, Told};
 use zkore::wal::{self, WalError};
 
 /// Small blocks of many sizes, freed on other threads than they were made on: what the C library's
@@ -142,6 +142,10 @@ struct SimArguments {
     /// How many members: 3, 5, or 5+2 with observers [default: each seed chooses]
     #[arg(long, value_name = "MEMBERS")]
     members: Option<Shape>,
+    /// What is to go wrong: chance, new-epoch, lost-leader, slowness or sleep [default: each seed
+    /// chooses]
+    #[arg(long, value_name = "AIM", conflicts_with = "no_faults")]
+    aim: Option<Aim>,
     /// Let nothing go wrong
     #[arg(long)]
     no_faults: bool,
@@ -280,6 +284,7 @@ fn simulate(arguments: &SimArguments) -> Result<ExitCode, Failure> {
     let clock = Monotonic::start();
     let options = sim::Options {
         shape: arguments.members,
+        aim: arguments.aim,
         has_faults: !arguments.no_faults,
         is_traced: arguments.trace,
     };

@@ -10,6 +10,27 @@ pub enum Mutation {
     CommitOnMinority,
     /// A new leader takes the epoch of the one before.
     KeepEpoch,
+    /// A member forgets the last record of its log when it starts.
+    DropLastRecord,
+    /// A learner acknowledges NEWLEADER before the leader's log is on its disk (ZOOKEEPER-3911,
+    /// 4646).
+    AckNewLeaderEarly,
+    /// A learner takes the leader's epoch for its own before the leader's log is on its disk
+    /// (ZOOKEEPER-4643, 4785).
+    AdoptEpochEarly,
+    /// What a learner is sent between NEWLEADER and UPTODATE is committed and not logged
+    /// (ZOOKEEPER-4394).
+    CommitUnlogged,
+    /// A leader takes for granted that a learner's log is a part of its own (ZOOKEEPER-2846).
+    TrustLearnersLog,
+    /// A leader leaves out what it does not keep in memory any more (ZOOKEEPER-4925).
+    DiffOverGap,
+    /// A follower that is far behind is not cut off.
+    FarBehindServes,
+    /// Watches are fired after the change can be seen.
+    WatchAfterVisible,
+    /// Sessions expire although a shard or a learner has not said whom it heard from.
+    ExpireUnheard,
 }
 
 #[cfg(test)]

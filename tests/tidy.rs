@@ -24,13 +24,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "sequencer",
         &[
-            "types", "jute", "auth", "tree", "session", "prep", "exchange", "metrics", "zab",
+            "mutation", "types", "jute", "auth", "tree", "session", "prep", "exchange", "metrics",
+            "zab",
         ],
     ),
     (
         "shard",
         &[
-            "types", "jute", "auth", "tree", "session", "watch", "exchange", "metrics", "admin",
+            "mutation", "types", "jute", "auth", "tree", "session", "watch", "exchange", "metrics",
+            "admin",
         ],
     ),
     ("zab", &["types", "jute", "mutation"]),
@@ -39,7 +41,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("snapshot", &["types", "jute", "io", "tree"]),
     (
         "storage",
-        &["types", "jute", "io", "tree", "wal", "snapshot"],
+        &["mutation", "types", "jute", "io", "tree", "wal", "snapshot"],
     ),
     (
         "replica",

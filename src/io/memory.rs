@@ -58,6 +58,12 @@ impl MemoryDisk {
         self.lock_state().capacity = bytes;
     }
 
+    /// Lets all files together grow by this many bytes and no more.
+    pub fn leave_room(&self, bytes: Option<u64>) {
+        let mut state = self.lock_state();
+        state.capacity = bytes.map(|bytes| bytes + state.used());
+    }
+
     /// Lets every operation fail once this many changes were made.
     pub fn die_at(&self, steps: u64) {
         self.lock_state().dies_at = Some(steps);
@@ -179,6 +185,12 @@ impl NameChange {
 }
 
 impl State {
+    /// Bytes of the files that have names.
+    fn used(&self) -> u64 {
+        let files = self.names.values();
+        files.map(|index| self.files[*index].now.len() as u64).sum()
+    }
+
     fn is_dead(&self) -> bool {
         self.dies_at.is_some_and(|steps| self.steps >= steps)
     }
@@ -297,8 +309,8 @@ impl Disk for MemoryDisk {
 
     fn free_bytes(&self, _dir: &Path) -> Result<u64, DiskError> {
         let state = self.lock_state();
-        let used: u64 = state.files.iter().map(|file| file.now.len() as u64).sum();
-        Ok(state.capacity.unwrap_or(u64::MAX).saturating_sub(used))
+        let capacity = state.capacity.unwrap_or(u64::MAX);
+        Ok(capacity.saturating_sub(state.used()))
     }
 
     fn lock(&self, _path: &Path) -> Result<DiskLock, DiskError> {

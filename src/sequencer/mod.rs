@@ -37,6 +37,7 @@ use crate::exchange::{Answer, Batch, Item, Origin, Owner, Request, ShardId, ToSe
 use crate::jute::txn::{ErrorTxn, Txn, TxnDigest, TxnHeader, encode_txn};
 use crate::jute::{Record, op};
 use crate::metrics::WriteMetrics;
+use crate::mutation::{self, Mutation};
 use crate::prep::{
     PrepConfig, Prepared, Preparer, ReapConfig, RequestView, create_session, makes_ephemeral,
 };
@@ -246,6 +247,12 @@ impl Sequencer {
             return;
         }
         self.expire_locals();
+        let heard_up_to_ms = if mutation::is(Mutation::ExpireUnheard) {
+            self.sessions.heard(ShardId(0), now.monotonic_ms, &[]);
+            u64::MAX
+        } else {
+            heard_up_to_ms
+        };
         self.expired.extend(self.sessions.expire(heard_up_to_ms));
         while let Some(&session) = self.expired.front() {
             if !self.close_expired(session, now, log) {

@@ -1,7 +1,8 @@
 //! Walking a published batch: events, then the answer, then the reads behind it, step by step.
 
 use crate::auth;
-use crate::exchange::{Answer, Batch, ConnId};
+use crate::exchange::{Answer, Batch, ConnId, Item};
+use crate::mutation::{self, Mutation};
 use crate::tree::{Change, ChangeKind};
 use crate::types::{Zxid, perms};
 
@@ -22,8 +23,9 @@ impl Shard {
         let mut before = self.view.zxid();
         for item in &batch.items {
             debug_assert!(item.zxid >= before, "the history goes forward");
-            for change in &item.changes {
-                self.fire(change, item.zxid);
+            let fires_late = mutation::is(Mutation::WatchAfterVisible);
+            if !fires_late {
+                self.fire_all(item);
             }
             if let Some((origin, answer)) = &item.answer
                 && origin.shard == self.id
@@ -32,6 +34,9 @@ impl Shard {
                 self.serve_guarded(origin.conn, |shard| {
                     shard.answer(origin.conn, answer, zxids)
                 });
+            }
+            if fires_late {
+                self.fire_all(item);
             }
             before = item.zxid;
         }
@@ -68,6 +73,12 @@ impl Shard {
                     self.close(conn, Close::Now);
                 }
             }
+        }
+    }
+
+    fn fire_all(&mut self, item: &Item) {
+        for change in &item.changes {
+            self.fire(change, item.zxid);
         }
     }
 

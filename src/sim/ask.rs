@@ -219,6 +219,16 @@ impl Op {
         }
     }
 
+    /// A read, or a sync.
+    pub fn any_read(random: &mut Random) -> Op {
+        let path = random.pick(&PATHS).to_owned();
+        match random.below(3) {
+            0 => Op::Sync(path),
+            1 => Op::Get(path, random.one_in(3)),
+            _ => Op::Exists(path, random.one_in(3)),
+        }
+    }
+
     fn set(random: &mut Random, path: String, data: Vec<u8>) -> Op {
         let version = if random.one_in(4) {
             random.below(6) as i32

@@ -45,9 +45,13 @@ impl World {
         let tree = process.replica.sequencer().tree();
         self.checks.applied(at, tree.tip_zxid(), tree.digest());
         process.replica.reclaim(RECLAIM_BURST);
+        let epoch = process.replica.current_epoch();
+        let is_new_epoch = std::mem::replace(&mut process.epoch, epoch) != epoch;
         if let Some(error) = process.replica.take_failure() {
             say!(self.course, "member {at} ends: {error}");
             self.fail_process(at);
+        } else if is_new_epoch {
+            self.epoch_adopted(at);
         }
     }
 
@@ -180,7 +184,6 @@ impl World {
         for (shard, view) in views.into_iter().enumerate() {
             self.tell_shard(at, shard, ToShard::Serve(Box::new(view), seen));
         }
-        self.members[at].is_damaged = false;
         let newest = self.model.newest();
         if mode == Mode::Leader {
             self.checks.leads(at, epoch);

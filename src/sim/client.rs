@@ -28,6 +28,10 @@ pub struct Client {
     connections: u64,
     values: u64,
     watching: Watching,
+    /// It asks for something once in so many of its turns.
+    pace: u64,
+    /// Whether it only reads, until the faults have ended.
+    only_reads: bool,
     /// Until when it does nothing at all, in microseconds.
     pub silent_until_us: u64,
     /// When it asked the last thing that was answered, in microseconds.
@@ -35,6 +39,10 @@ pub struct Client {
     /// Until when it may be told that its session is over although it was heard from since: it had
     /// been silent for too long before, in microseconds.
     excused_until_us: u64,
+    /// When it last sent something, in microseconds, and to which of a member's processes.
+    sent: (u64, u32),
+    /// Whether it has never let its timeout pass without sending something since it has its session.
+    is_patient: bool,
     /// Whether it has asked to close its session.
     is_closing: bool,
 }
@@ -62,9 +70,11 @@ const UNREPORTED_US_MAX: u64 = (SILENCE_LIMIT_MS + 4 * HEARTBEAT_MS + TICK_MS + 
 const EXCUSED_US: u64 = 2_000_000;
 
 impl Client {
-    /// A client without a session.
-    pub fn new(timeout_ms: i32) -> Client {
+    /// A client without a session, which asks for something once in so many of its turns.
+    pub fn new(timeout_ms: i32, pace: u64, only_reads: bool) -> Client {
         Client {
+            pace,
+            only_reads,
             session: 0,
             password: vec![0; 16],
             timeout_ms,
@@ -76,6 +86,8 @@ impl Client {
             silent_until_us: 0,
             heard_us: 0,
             excused_until_us: 0,
+            sent: (0, 0),
+            is_patient: false,
             is_closing: false,
         }
     }
@@ -87,6 +99,12 @@ impl Client {
     /// How long a silence its session must survive, in microseconds.
     fn survives_us(&self) -> u64 {
         (self.timeout_us() * 9 / 10).saturating_sub(UNREPORTED_US_MAX)
+    }
+
+    /// It sends something to this process of a member.
+    fn note_sent(&mut self, now_us: u64, life: u32) {
+        self.is_patient &= now_us < self.sent.0 + self.survives_us() && life == self.sent.1;
+        self.sent = (now_us, life);
     }
 
     /// Something that it asked for at this time was answered.
@@ -168,6 +186,7 @@ impl World {
             sent_us: now_us,
             heard_us: now_us,
         });
+        client.note_sent(now_us, self.members[to].life);
         let request = ConnectRequest {
             protocol_version: 0,
             last_zxid_seen: client.seen.0,
@@ -233,12 +252,16 @@ impl World {
             self.ask(at, Op::Close);
         } else if is_idle {
             self.ask(at, Op::Ping);
-        } else if has_room && self.has_requests {
+        } else if has_room && self.has_requests && random.one_in(client.pace) {
             let client = &mut self.clients[at];
             client.values += 1;
             let value = client.values;
             let unique = |part: u64| format!("{at}.{value}.{part}").into_bytes();
-            let op = Op::any(random, unique);
+            let op = if client.only_reads && !self.is_calm {
+                Op::any_read(random)
+            } else {
+                Op::any(random, unique)
+            };
             self.ask(at, op);
         }
     }
@@ -260,6 +283,7 @@ impl World {
             connection.xid
         });
         client.is_closing |= op == Op::Close;
+        let life = self.members[connection.member].life;
         connection.sent_us = self.course.now_us;
         let frame = op.frame(xid, &body);
         connection.asked.push_back(Asked {
@@ -270,6 +294,7 @@ impl World {
             shown: self.shown,
         });
         let pipe = connection.pipe;
+        client.note_sent(self.course.now_us, life);
         self.network.send_bytes(&mut self.course, pipe, 1, frame);
     }
 
@@ -356,6 +381,7 @@ impl World {
         if is_new {
             client.heard_us = now_us;
             client.excused_until_us = 0;
+            client.is_patient = true;
             say!(
                 self.course,
                 "client {at} has the session {session:x} at member {member}"
@@ -405,6 +431,16 @@ impl World {
                 silent_us / 1000
             )
         });
+        let client = &self.clients[at];
+        let is_kept_waiting = self.shape.voters == 1
+            && client.sent.1 == self.members[0].life
+            && client.is_patient
+            && session != 0
+            && !client.is_closing;
+        self.checks
+            .require(!is_kept_waiting, Invariant::Sessions, || {
+                format!("client {at}: its session {session:x} is over, and it was never silent")
+            });
         self.clients[at].forget_session();
         self.disconnect(at, "its session is over");
     }

@@ -31,6 +31,19 @@ pub enum Event {
     Resume(usize),
     /// A client has its turn.
     Client(usize),
+    /// A process of a member ends with the power of its machine, which comes back after a while.
+    PowerLoss {
+        /// Whose.
+        member: usize,
+        /// Which of its processes.
+        life: u32,
+        /// How long until it is started again, in microseconds.
+        away_us: u64,
+    },
+    /// A member's disk is wiped.
+    Wipe(usize),
+    /// There is room on a member's disk again.
+    Room(usize),
     /// Something goes wrong.
     Fault,
 }

@@ -2,9 +2,13 @@
 
 use std::fmt;
 
+use crate::zab::leader::Leader;
+
 use super::course::say;
 use super::event::Event;
 use super::member::Ending;
+use super::options::{Aim, Options};
+use super::process;
 use super::random::Random;
 use super::world::World;
 
@@ -35,6 +39,22 @@ pub enum Fault {
     Drift,
     /// A member's date jumps.
     Jump,
+    /// A member's disk is slow for a while.
+    SlowDisk,
+    /// One operation of a member's disk fails.
+    DiskFails,
+    /// A member's disk is full for a while.
+    DiskFull,
+    /// A bit flips in a log or a snapshot of a member.
+    Flip,
+    /// A member gets an empty disk.
+    Wipe,
+    /// The threads of a member's shards get no turn, while its others do.
+    Stall,
+    /// The leader's process is stopped, and cut off for a little longer.
+    Trance,
+    /// Everything is stopped for longer than sessions live.
+    LongPause,
 }
 
 /// All of them, with how often they happen.
@@ -53,6 +73,36 @@ const ALL: &[Fault] = &[
     Fault::SlowWay,
     Fault::Drift,
     Fault::Jump,
+    Fault::SlowDisk,
+    Fault::DiskFails,
+    Fault::DiskFull,
+    Fault::Flip,
+    Fault::Wipe,
+    Fault::Stall,
+];
+
+const AIMS: [(Aim, &[Fault]); 5] = [
+    (Aim::Chance, ALL),
+    (
+        Aim::NewEpoch,
+        &[Fault::SlowDisk, Fault::Kill, Fault::Isolate],
+    ),
+    (
+        Aim::LostLeader,
+        &[Fault::Isolate, Fault::Split, Fault::Kill, Fault::SlowDisk],
+    ),
+    (Aim::Slowness, &[Fault::SlowWay]),
+    (
+        Aim::Sleep,
+        &[
+            Fault::Pause,
+            Fault::Trance,
+            Fault::Trance,
+            Fault::Trance,
+            Fault::LongPause,
+            Fault::Stall,
+        ],
+    ),
 ];
 
 /// Millionths by which clocks are wrong at most.
@@ -63,6 +113,7 @@ const JUMP_MS_MAX: u64 = 86_400_000;
 
 /// The faults of a run.
 pub struct Faults {
+    aim: Aim,
     kinds: Vec<Fault>,
     /// The mean time between two, in microseconds.
     interval_us: u64,
@@ -73,26 +124,41 @@ impl fmt::Display for Faults {
         if self.kinds.is_empty() {
             return f.write_str("nothing goes wrong");
         }
-        write!(
-            f,
-            "every {} ms one of {:?}",
-            self.interval_us / 1000,
-            self.kinds
-        )
+        let (aim, interval_ms) = (self.aim, self.interval_us / 1000);
+        write!(f, "{aim:?}: every {interval_ms} ms one of {:?}", self.kinds)
     }
 }
 
 impl Faults {
     /// Chooses what is to go wrong: a run of one or two kinds of faults finds what one of all
     /// kinds would not come to.
-    pub fn new(random: &mut Random, has_faults: bool) -> Faults {
-        let kinds = match random.below(3) {
-            _ if !has_faults => Vec::new(),
-            0 => (0..2).map(|_| random.pick(ALL)).collect(),
-            _ => ALL.to_vec(),
+    pub fn new(random: &mut Random, options: Options) -> Faults {
+        let chosen = random.index(8);
+        let chosen = AIMS.get(chosen).unwrap_or(&AIMS[0]);
+        let named = AIMS.iter().find(|(aim, _)| options.aim == Some(*aim));
+        let (aim, kinds) = *named.unwrap_or(chosen);
+        let kinds = match (aim, random.below(3)) {
+            _ if !options.has_faults => Vec::new(),
+            (Aim::Chance, 0) => (0..2).map(|_| random.pick(ALL)).collect(),
+            _ => kinds.to_vec(),
         };
         let interval_us = random.pick(&[60_000, 150_000, 150_000, 400_000]);
-        Faults { kinds, interval_us }
+        Faults {
+            aim,
+            kinds,
+            interval_us,
+        }
+    }
+}
+
+impl Faults {
+    /// In how many turns clients may ask once. Who wakes up and has something of its own to do
+    /// learns of everything else on the way; so those who sleep have little to do.
+    pub fn paces(&self) -> &'static [u64] {
+        match self.aim {
+            Aim::Sleep => &[10],
+            _ => &[1, 1, 1, 3, 10],
+        }
     }
 }
 
@@ -121,6 +187,41 @@ impl World {
                     self.end_process(at, Ending::PowerLoss, away_us);
                 }
             }
+            Fault::Pause => self.pause(at, span_us),
+            Fault::Drift => {
+                let rate_ppm = any_rate_ppm(&mut self.course.random);
+                let now_us = self.course.now_us;
+                self.members[at].clock.set_rate(now_us, rate_ppm);
+            }
+            Fault::Jump => {
+                let by_ms = self.course.random.below(2 * JUMP_MS_MAX) as i64;
+                let by_ms = by_ms - JUMP_MS_MAX as i64;
+                say!(self.course, "the date of member {at} jumps by {by_ms} ms");
+                self.members[at].clock.jump(by_ms);
+            }
+            Fault::Stall => {
+                say!(self.course, "the shards of member {at} get no turn");
+                self.stall(at, span_us);
+            }
+            Fault::Trance => {
+                // Long enough for the others to go on without it.
+                let at = self.leader().unwrap_or(at);
+                let span_us = self.course.random.between(500_000, 1_200_000);
+                self.pause(at, span_us);
+                self.part(&|member| member == at, span_us + 20_000);
+            }
+            Fault::LongPause => {
+                let span_us = self.course.random.between(1_000_000, 4_500_000);
+                for at in 0..self.members.len() {
+                    self.pause(at, span_us);
+                }
+            }
+            _ => self.happens_to_network(kind, at, span_us),
+        }
+    }
+
+    fn happens_to_network(&mut self, kind: Fault, at: usize, span_us: u64) {
+        match kind {
             Fault::OneWay => {
                 let other = self.another(at);
                 say!(self.course, "member {other} cannot hear member {at}");
@@ -137,15 +238,6 @@ impl World {
                 self.part(&|member| chosen >> member & 1 == 1, span_us);
             }
             Fault::Break => self.break_some_pipe(),
-            Fault::Pause => self.pause(at, span_us),
-            Fault::DiskDies => {
-                let member = &mut self.members[at];
-                if member.process.is_some() {
-                    member.is_disk_faulty = true;
-                    let steps = member.disk.steps() + self.course.random.below(30);
-                    member.disk.die_at(steps);
-                }
-            }
             Fault::SlowWay => {
                 let other = self.another(at);
                 say!(
@@ -157,18 +249,42 @@ impl World {
                 let times_us = (now_us, now_us + 3 * span_us);
                 self.network.slow_down(at, other, times_us, percent);
             }
-            Fault::Drift => {
-                let rate_ppm = any_rate_ppm(&mut self.course.random);
-                let now_us = self.course.now_us;
-                self.members[at].clock.set_rate(now_us, rate_ppm);
-            }
-            Fault::Jump => {
-                let by_ms = self.course.random.below(2 * JUMP_MS_MAX) as i64;
-                let by_ms = by_ms - JUMP_MS_MAX as i64;
-                say!(self.course, "the date of member {at} jumps by {by_ms} ms");
-                self.members[at].clock.jump(by_ms);
-            }
+            _ => self.happens_to_disk(kind, at, span_us),
         }
+    }
+
+    fn happens_to_disk(&mut self, kind: Fault, at: usize, span_us: u64) {
+        match kind {
+            Fault::DiskDies => {
+                let member = &mut self.members[at];
+                if member.process.is_some() {
+                    member.is_disk_faulty = true;
+                    let steps = member.disk.steps() + self.course.random.below(30);
+                    member.disk.die_at(steps);
+                }
+            }
+            Fault::SlowDisk => {
+                say!(self.course, "the disk of member {at} is slow");
+                self.members[at].slow_until_us = self.course.now_us + span_us;
+            }
+            Fault::DiskFails => {
+                let steps = self.course.random.below(30);
+                self.fail_disk(at, steps);
+            }
+            Fault::DiskFull => self.fill_disk(at, span_us),
+            Fault::Flip => self.flip(at),
+            Fault::Wipe => self.begin_wiping(at),
+            _ => unreachable!("{kind:?} happens to a process, a clock or the network"),
+        }
+    }
+
+    /// A member that leads.
+    fn leader(&self) -> Option<usize> {
+        self.members.iter().position(|member| {
+            let process = member.process.as_ref();
+            let leader = process.and_then(|process| process.replica.leader());
+            leader.is_some_and(Leader::is_established)
+        })
     }
 
     /// A member other than this one; the same where it is alone.
@@ -194,6 +310,56 @@ impl World {
             let pipe = self.course.random.pick(&pipes);
             say!(self.course, "connection {pipe} breaks");
             self.network.break_pipe(&mut self.course, pipe);
+        }
+    }
+
+    fn fail_disk(&mut self, at: usize, steps: u64) {
+        let member = &mut self.members[at];
+        if member.process.is_some() {
+            member.is_disk_faulty = true;
+            member.disk.fail_at(member.disk.steps() + steps);
+        }
+    }
+
+    fn fill_disk(&mut self, at: usize, span_us: u64) {
+        say!(self.course, "the disk of member {at} is nearly full");
+        let left = self.course.random.below(200_000);
+        let member = &mut self.members[at];
+        member.full_until_us = self.course.now_us + span_us;
+        member.disk.leave_room(Some(left));
+        self.course.after(span_us, Event::Room(at));
+    }
+
+    fn stall(&mut self, at: usize, span_us: u64) {
+        let until_us = self.course.now_us + span_us;
+        if let Some(process) = &mut self.members[at].process {
+            for thread in &mut process.shards {
+                thread.stalled_until_us = until_us;
+            }
+        }
+    }
+
+    /// A learner has taken a new epoch for its own; where the run is out for that, it loses its
+    /// power, and so may its leader.
+    pub fn epoch_adopted(&mut self, at: usize) {
+        let is_aimed = self.faults.aim == Aim::NewEpoch && !self.is_calm;
+        let process = self.members[at].process.as_ref();
+        let leader = process.and_then(|process| process.replica.following());
+        let Some(leader) = leader.filter(|_| is_aimed && self.course.random.one_in(2)) else {
+            return;
+        };
+        let leader = process::index_of(leader);
+        for (member, wait_us, away_us) in [(at, 5_000, 100_000), (leader, 30_000, 900_000)] {
+            let wait_us = self.course.random.below(wait_us);
+            let event = Event::PowerLoss {
+                member,
+                life: self.members[member].life,
+                away_us: away_us / 2 + self.course.random.below(away_us),
+            };
+            self.course.after(wait_us, event);
+            if self.course.random.one_in(3) {
+                return;
+            }
         }
     }
 

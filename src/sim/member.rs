@@ -37,10 +37,10 @@ pub struct Member {
     pub backlog: VecDeque<Event>,
     /// Until when its disk is slow, in microseconds.
     pub slow_until_us: u64,
+    /// Until when its disk is full, in microseconds.
+    pub full_until_us: u64,
     /// Whether something is wrong with its disk that makes starts and writes fail.
     pub is_disk_faulty: bool,
-    /// Whether it may lack what it has acknowledged: its disk was damaged or wiped.
-    pub is_damaged: bool,
     /// When its last pause ended, in microseconds.
     pub resumed_us: u64,
 }
@@ -57,8 +57,8 @@ impl Member {
             paused_until_us: 0,
             backlog: VecDeque::new(),
             slow_until_us: 0,
+            full_until_us: 0,
             is_disk_faulty: false,
-            is_damaged: false,
             resumed_us: 0,
         }
     }
@@ -161,7 +161,8 @@ impl World {
 
     fn start_failed(&mut self, at: usize, error: &str) {
         say!(self.course, "member {at} cannot start: {error}");
-        let is_expected = self.members[at].is_disk_faulty;
+        let member = &self.members[at];
+        let is_expected = member.is_disk_faulty || member.full_until_us > self.course.now_us;
         self.checks.require(is_expected, Invariant::Recovery, || {
             format!("member {at} cannot start: {error}")
         });
@@ -187,6 +188,12 @@ impl World {
         }
         let member = &mut self.members[at];
         member.disk.die_at(u64::MAX);
+        member.disk.fail_at(u64::MAX);
+        if member.full_until_us > self.course.now_us {
+            // A machine that has lost its power has a disk of the same size as before.
+            let left = self.course.random.below(100_000);
+            member.disk.leave_room(Some(left));
+        }
         member.backlog.clear();
         member.paused_until_us = 0;
         member.is_disk_faulty = false;

@@ -17,6 +17,7 @@ mod checks;
 mod client;
 mod clock;
 mod course;
+mod damage;
 mod event;
 mod faults;
 mod member;
@@ -35,7 +36,7 @@ mod world;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-pub use options::{Options, Shape};
+pub use options::{Aim, Options, Shape};
 pub use runner::{Seeds, Told, run_seeds};
 
 use world::World;

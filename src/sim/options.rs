@@ -13,7 +13,11 @@ pub struct Shape {
 }
 
 /// The shapes that seeds choose from.
-pub const SHAPES: [Shape; 3] = [
+pub const SHAPES: [Shape; 4] = [
+    Shape {
+        voters: 1,
+        observers: 0,
+    },
     Shape {
         voters: 3,
         observers: 0,
@@ -58,11 +62,49 @@ impl FromStr for Shape {
     }
 }
 
+/// What a run is out for: faults that come together at one moment find what chance alone hardly
+/// ever would.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// Anything.
+    Chance,
+    /// Learners lose their power when they have taken a new epoch for theirs, and the leader that
+    /// they were synchronised with goes away.
+    NewEpoch,
+    /// Leaders are cut off with what they alone have logged.
+    LostLeader,
+    /// Ways between members get slow.
+    Slowness,
+    /// Processes are stopped.
+    Sleep,
+}
+
+impl FromStr for Aim {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Aim, String> {
+        Ok(match text {
+            "chance" => Aim::Chance,
+            "new-epoch" => Aim::NewEpoch,
+            "lost-leader" => Aim::LostLeader,
+            "slowness" => Aim::Slowness,
+            "sleep" => Aim::Sleep,
+            _ => {
+                return Err(format!(
+                    "{text}: wanted chance, new-epoch, lost-leader, slowness or sleep"
+                ));
+            }
+        })
+    }
+}
+
 /// How ensembles are run.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// The ensemble; chosen by the seed where it is not named.
     pub shape: Option<Shape>,
+    /// What it is out for; chosen by the seed where it is not named.
+    pub aim: Option<Aim>,
     /// Whether anything goes wrong.
     pub has_faults: bool,
     /// Whether the whole trace is printed.
@@ -73,6 +115,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             shape: None,
+            aim: None,
             has_faults: true,
             is_traced: false,
         }

@@ -84,6 +84,8 @@ pub struct Process {
     pub peers: BTreeMap<usize, (u64, usize)>,
     /// The newest election message for each member.
     pub messages: BTreeMap<usize, Vec<u8>>,
+    /// Its current epoch.
+    pub epoch: i64,
     /// When it is woken for an election, in microseconds.
     pub wakes_us: u64,
 }
@@ -212,6 +214,7 @@ impl Process {
         let replica = Replica::new(config, sequencer, storage, log, now);
         Ok(Process {
             shards: shards(start.shards, &replica, now),
+            epoch: replica.current_epoch(),
             replica,
             view: None,
             published: Zxid::ZERO,

@@ -8,9 +8,9 @@ use super::checks::{Checks, Invariant};
 use super::client::Client;
 use super::clock::Clock;
 use super::course::{Course, say};
-use super::event::Event;
+use super::event::{Event, Turn};
 use super::faults::{Faults, any_rate_ppm};
-use super::member::Member;
+use super::member::{Ending, Member};
 use super::model::Model;
 use super::network::{Arrival, End, Network, Piece};
 use super::options::{Options, SHAPES, Shape};
@@ -30,7 +30,7 @@ const LOOK_US: u64 = 50_000;
 const SERVE_US_MAX: u64 = 3_500_000;
 
 /// Writes without which a run says nothing.
-const WRITES_MIN: u64 = 50;
+const WRITES_MIN: u64 = 10;
 
 /// Clients beside one a member.
 const CLIENTS_MORE: usize = 2;
@@ -53,6 +53,8 @@ pub struct World {
     pub clients: Vec<Client>,
     /// What goes wrong.
     pub faults: Faults,
+    /// The member whose disk is damaged in this run.
+    pub damaged: Option<usize>,
     /// What was found.
     pub checks: Checks,
     /// What must be true.
@@ -77,10 +79,10 @@ impl World {
         let mut course = Course::new(seed, Trace::new(options.is_traced));
         let random = &mut course.random;
         // Larger ensembles take longer to run, and find little that three members do not show.
-        let shape = SHAPES[[0, 0, 0, 1, 1, 2][random.index(6)]];
+        let shape = SHAPES[[0, 1, 1, 1, 1, 1, 2, 2, 2, 3][random.index(10)]];
         let shape = options.shape.unwrap_or(shape);
         let count = shape.voters + shape.observers;
-        let faults = Faults::new(random, options.has_faults);
+        let faults = Faults::new(random, options);
         let members = (0..count).map(|_| {
             let rate_ppm = if options.has_faults {
                 any_rate_ppm(random)
@@ -91,8 +93,11 @@ impl World {
             Member::new(clock, 1 + random.index(2))
         });
         let members: Vec<Member> = members.collect();
-        let clients =
-            (0..count + CLIENTS_MORE).map(|_| Client::new(1_500 + random.below(2_500) as i32));
+        let clients = (0..count + CLIENTS_MORE).map(|_| {
+            let pace = random.pick(faults.paces());
+            let timeout_ms = 1_500 + random.below(2_500) as i32;
+            Client::new(timeout_ms, pace, random.one_in(3))
+        });
         let clients = clients.collect();
         let snap_count = random.pick(&[30, 60, 200, 100_000]);
         World {
@@ -104,6 +109,7 @@ impl World {
             members,
             clients,
             faults,
+            damaged: None,
             checks: Checks::default(),
             model: Model::default(),
             acknowledged: Zxid::ZERO,
@@ -171,6 +177,21 @@ impl World {
                 Event::Meet(first, second) => self.meet(first, second),
                 Event::Resume(member) => self.resume(member),
                 Event::Client(client) => self.client_turn(client),
+                Event::PowerLoss {
+                    member,
+                    life,
+                    away_us,
+                } => {
+                    if self.members[member].life == life && !self.is_calm {
+                        self.end_process(member, Ending::PowerLoss, away_us);
+                    }
+                }
+                Event::Wipe(member) => self.wipe(member),
+                Event::Room(member) => {
+                    if self.members[member].full_until_us <= self.course.now_us {
+                        self.members[member].disk.leave_room(None);
+                    }
+                }
                 Event::Fault => self.fault(),
             }
         }
@@ -216,7 +237,7 @@ impl World {
     }
 
     /// A process that was stopped goes on. It may look at its clock before it looks at what has
-    /// come meanwhile.
+    /// come meanwhile, or a little after.
     fn resume(&mut self, at: usize) {
         let member = &mut self.members[at];
         if member.paused_until_us > self.course.now_us {
@@ -233,7 +254,19 @@ impl World {
             self.attend(at);
         }
         for event in backlog {
-            self.course.queue.add(self.course.now_us, event);
+            let is_tick = matches!(
+                event,
+                Event::Process {
+                    turn: Turn::Tick | Turn::Wake,
+                    ..
+                }
+            );
+            let wait_us = if is_tick {
+                self.course.random.below(3_000)
+            } else {
+                0
+            };
+            self.course.after(wait_us, event);
         }
     }
 
@@ -373,7 +406,8 @@ impl World {
             let member = &mut self.members[at];
             member.disk.die_at(u64::MAX);
             member.disk.fail_at(u64::MAX);
-            member.disk.set_capacity(None);
+            member.disk.leave_room(None);
+            member.full_until_us = 0;
             member.slow_until_us = 0;
             if member.paused_until_us > self.course.now_us {
                 member.paused_until_us = self.course.now_us;

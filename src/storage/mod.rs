@@ -21,6 +21,7 @@ use std::sync::Arc;
 use epochs::Epochs;
 
 use crate::io::{Disk, DiskError, DiskLock};
+use crate::mutation::{self, Mutation};
 use crate::snapshot;
 use crate::tree::{Tree, TreeConfig, View};
 use crate::types::{SessionId, Zxid};
@@ -101,7 +102,11 @@ impl Storage {
             needs_repair,
             _locks: locks,
         };
-        let recovered = storage.recover()?;
+        let mut recovered = storage.recover()?;
+        if mutation::is(Mutation::DropLastRecord) {
+            let last = recovered.tree.tip_zxid();
+            recovered = storage.truncate(recovered.wal, Zxid(last.0 - 1))?;
+        }
         let last = recovered.tree.tip_zxid();
         storage.epochs = if storage.options.is_member {
             Epochs::load(&*storage.disk, &storage.snapshot_dir, last)?

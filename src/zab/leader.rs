@@ -869,6 +869,9 @@ impl Leader {
     /// What every follower must have acknowledged by now: what was proposed a `syncLimit` ago. A
     /// follower that is further behind must not go on serving (Apache's `SyncLimitCheck`).
     fn due(&mut self, now_ms: u64) -> Zxid {
+        if mutation::is(Mutation::FarBehindServes) {
+            return Zxid::ZERO;
+        }
         let step_ms = self.config.sync_limit_ms / MARKS;
         let is_time = |&(at_ms, _): &(u64, Zxid)| now_ms >= at_ms + step_ms;
         if self.marks.back().is_none_or(is_time) {

@@ -345,6 +345,9 @@ impl Learner {
                 if zxid.epoch() != self.epoch {
                     return Err(format!("NEWLEADER is of epoch {}", zxid.epoch()));
                 }
+                if mutation::is(Mutation::AdoptEpochEarly) {
+                    host.adopt_epoch(self.epoch).map_err(own_fault)?;
+                }
                 self.phase = Phase::Settling(host.tip());
                 Ok(())
             }
@@ -446,6 +449,9 @@ impl Learner {
         if zxid <= host.tip() {
             return Err(format!("{zxid} came after {}", host.tip()));
         }
+        if mutation::is(Mutation::CommitUnlogged) && self.phase == Phase::Settled {
+            return Ok(());
+        }
         let appended = host.append(payload).map_err(|fault| match fault {
             AppendFault::Bad(reason) => format!("transaction {zxid} cannot be taken: {reason}"),
             AppendFault::NoRoom => "the disk is full".to_owned(),
@@ -464,6 +470,10 @@ impl Learner {
     /// COMMIT (TLA+ action `FollowerProcessCOMMIT`). A leader of ours names only the last of
     /// several.
     fn commit(&mut self, zxid: Zxid, host: &mut dyn LearnerHost) -> Result<(), String> {
+        let zxid = match mutation::is(Mutation::CommitUnlogged) {
+            true => zxid.min(host.tip()),
+            false => zxid,
+        };
         if zxid > host.tip() {
             return Err(format!("{zxid} is committed, and was never proposed"));
         }
@@ -493,7 +503,7 @@ impl Learner {
             zxid
         };
         if let Phase::Settling(wanted) = self.phase
-            && zxid >= wanted
+            && (zxid >= wanted || mutation::is(Mutation::AckNewLeaderEarly))
         {
             // Only now that all of the leader's log is durable may this server say so
             // (ZOOKEEPER-3911, 4643, 4646, 4785).

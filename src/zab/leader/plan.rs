@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::link::Link;
 use super::{LeaderHost, Summary};
+use crate::mutation::{self, Mutation};
 use crate::types::Zxid;
 use crate::zab::proposals::Proposals;
 
@@ -65,6 +66,9 @@ impl Plan {
             return diff(zxid);
         }
         if zxid > proposals.before() {
+            if mutation::is(Mutation::TrustLearnersLog) {
+                return diff(zxid);
+            }
             // A leader that was lost alone had it. What it had of its epoch before that is ours too.
             let to = proposals.newest_up_to(zxid);
             return if to.epoch() == zxid.epoch() {
@@ -72,6 +76,9 @@ impl Plan {
             } else {
                 Plan::Snap
             };
+        }
+        if mutation::is(Mutation::DiffOverGap) {
+            return diff(zxid);
         }
         match host.read_log(zxid, proposals.before()) {
             Some(older) => Plan::Diff { after: zxid, older },
