@@ -111,7 +111,7 @@ impl Replica {
                 LearnerEvent::Synced => self.sequencer.synced(),
                 LearnerEvent::Rejected(rejection) => self.sequencer.rejected(rejection),
                 LearnerEvent::Ping(zxid) => {
-                    let touched = self.sequencer.take_touched();
+                    let touched = self.sequencer.take_touched(now);
                     learning.learner.pong(zxid, touched);
                 }
                 LearnerEvent::Ended(reason) => {

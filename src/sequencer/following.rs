@@ -248,12 +248,16 @@ impl Sequencer {
         self.following.as_mut()?.outbox.pop_front()
     }
 
-    /// The sessions heard from since the last call, with their timeouts in milliseconds.
-    pub fn take_touched(&mut self) -> BTreeMap<SessionId, i32> {
-        self.following
-            .as_mut()
-            .map(|following| std::mem::take(&mut following.touched))
-            .unwrap_or_default()
+    /// The sessions heard from since the last call, with their timeouts in milliseconds, and those
+    /// whose shard is late to say so: their pings may wait in its sockets, and the leader takes who is
+    /// not named here for silent.
+    pub fn take_touched(&mut self, now: Now) -> BTreeMap<SessionId, i32> {
+        let Some(following) = &mut self.following else {
+            return BTreeMap::new();
+        };
+        let mut touched = std::mem::take(&mut following.touched);
+        touched.extend(self.sessions.unreported(now.monotonic_ms));
+        touched
     }
 
     /// The leader knows a session, or does not.

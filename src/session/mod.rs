@@ -30,6 +30,11 @@ pub struct SessionConfig {
     pub shards: u16,
 }
 
+/// A shard is late with its report when the last one is a tick old, but at least and at most so many
+/// milliseconds: more than lies between two reports of a shard that gets its turns.
+const REPORT_LATE_MS_MIN: u64 = 250;
+const REPORT_LATE_MS_MAX: u64 = 1000;
+
 /// The timeout that a client gets, in milliseconds (Apache's `processConnectRequest`): the one it
 /// asked for, within `minSessionTimeout` and `maxSessionTimeout`. Where the two are contradictory
 /// the maximum wins.
@@ -278,6 +283,24 @@ impl SessionTable {
             self.buckets.entry(later_ms).or_default().insert(session);
         }
         true
+    }
+
+    /// The sessions, with their timeouts in milliseconds, whose shard has not reported for so long that
+    /// their clients may have been heard from since: by `now_ms` it should have. In no order.
+    pub fn unreported(&self, now_ms: u64) -> impl Iterator<Item = (SessionId, i32)> {
+        let late_ms = self.tick_ms.clamp(REPORT_LATE_MS_MIN, REPORT_LATE_MS_MAX);
+        let is_late = move |as_of_ms: &u64| as_of_ms + late_ms < now_ms;
+        // Nearly always no shard is late, and nothing is looked through.
+        let sessions = self.as_of_ms.iter().any(is_late).then_some(&self.sessions);
+        let of_late_shard = move |(&id, session): (&SessionId, &Session)| match session.owner {
+            Some(Owner::Connection(origin))
+                if is_late(&self.as_of_ms[usize::from(origin.shard.0)]) =>
+            {
+                Some((id, session.timeout_ms))
+            }
+            _ => None,
+        };
+        sessions.into_iter().flatten().filter_map(of_late_shard)
     }
 
     /// Takes in a shard's report: up to `as_of_ms` it heard from these sessions and no others.

@@ -191,3 +191,22 @@ fn a_restart_gives_the_whole_timeout_anew() {
     );
     assert_eq!(after.by_expiry().count(), 1);
 }
+
+#[test]
+fn sessions_of_a_shard_that_is_late_are_named() {
+    let mut table = table();
+    let first = table.open(FIRST, 4000, 0);
+    let second = table.open(SECOND, 5000, 0);
+    table.heard(ShardId(0), 3000, &[]);
+    table.heard(ShardId(1), 4000, &[]);
+    let unreported = |table: &SessionTable, now_ms| {
+        let mut all: Vec<_> = table.unreported(now_ms).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(unreported(&table, 4000), []);
+    assert_eq!(unreported(&table, 4001), [(first, 4000)]);
+    assert_eq!(unreported(&table, 5001), [(first, 4000), (second, 5000)]);
+    table.heard(ShardId(0), 5001, &[]);
+    assert_eq!(unreported(&table, 5001), [(second, 5000)]);
+}

@@ -38,14 +38,15 @@ fn the_same_seed_runs_the_same() {
 
 #[test]
 fn without_faults_nothing_fails() {
-    for shape in ["1", "3", "5+2"] {
+    // A member alone has fewer clients.
+    for (shape, writes_min) in [("1", 250), ("3", 500), ("5+2", 500)] {
         let options = Options {
             shape: Some(shape.parse().expect("a shape")),
             has_faults: false,
             ..Options::default()
         };
         let summary = run_seed(1, options).expect("it stands");
-        assert!(summary.writes > 500, "{summary:?}");
+        assert!(summary.writes > writes_min, "{summary:?}");
     }
 }
 
