@@ -14,6 +14,13 @@ use std::process::Command;
 
 #[path = "../benches/cost/cases.rs"]
 mod cases;
+#[path = "interop/support.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the interop tests, which use other parts"
+)]
+#[allow(clippy::disallowed_methods, reason = "waits for other processes")]
+mod support;
 
 use cases::CASES;
 
@@ -108,10 +115,7 @@ fn reads_allocate_nothing_and_writes_little() {
 
 #[test]
 fn instructions_stay_within_the_baseline() {
-    if Command::new("valgrind").arg("--version").output().is_err() {
-        let required = std::env::var_os("ZKORE_REQUIRE_INTEROP").is_some();
-        assert!(!required, "valgrind is required and not installed");
-        eprintln!("skipped: valgrind is not installed (Debian: valgrind)");
+    if !support::ready("instructions", &["valgrind"]) {
         return;
     }
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
