@@ -219,6 +219,10 @@ impl World {
             return;
         };
         client.watching.disconnected();
+        // The connection may take the wish along: nothing more is to be asked of that session.
+        if client.is_closing {
+            client.forget_session();
+        }
         say!(
             self.course,
             "client {at} leaves member {}: {why}",
