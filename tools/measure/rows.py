@@ -1,0 +1,131 @@
+"""The loads under which servers are compared, and what zkore has to reach under each."""
+
+from typing import NamedTuple
+
+MIXES = {"get": "get=1", "set": "set=1", "create": "create=1", "mixed 9:1": "get=9,set=1"}
+VALUE_BYTES = [100, 1024]
+CONNECTIONS = [1, 16, 128, 1000]
+PIPELINES = [1, 16, 64]
+
+# Operations without the shards' own answers.
+WRITES = ("set", "create")
+
+# Remarked on: a load with neither so many times the throughput nor this part of the processor time.
+THROUGHPUT_RATIO_MIN = 3.0
+PROCESSOR_RATIO_MAX = 1 / 3
+
+# Targets. Of reads: this part of Apache's processor time, by pipeline, and of the responder's
+# throughput; of writes, where there are enough requests to share a log write: times Apache's throughput.
+READ_PROCESSOR_RATIO_MAX = {1: 1 / 3, 16: 1 / 10, 64: 1 / 10}
+READ_OF_RESPONDER_MIN = 0.7
+WRITE_THROUGHPUT_RATIO_MIN = 4.0
+WRITE_CONNECTIONS_MIN = 16
+WRITE_PIPELINE = 16
+
+
+class Load(NamedTuple):
+    operation: str
+    value_bytes: int
+    connections: int
+    pipeline: int
+
+    @property
+    def mix(self):
+        return MIXES[self.operation]
+
+    @property
+    def name(self):
+        """For people; 100 bytes are not mentioned."""
+        size = ", 1 KiB" if self.value_bytes == 1024 else ""
+        return f"{self.operation}{size}, {self.connections} × {self.pipeline}"
+
+
+def load_of(row):
+    return Load(row["operation"], row["value_bytes"], row["connections"], row["pipeline"])
+
+
+ALL = [
+    Load(operation, size, connections, pipeline)
+    for operation in MIXES for size in VALUE_BYTES
+    for connections in CONNECTIONS for pipeline in PIPELINES
+]
+
+
+def is_usual(load):
+    """Whether it is measured without being asked for: everything once, and nothing twice."""
+    if load.value_bytes == 100:
+        return load.pipeline < 64 or load.connections in (16, 128)
+    return (load.connections, load.pipeline) in ((16, 1), (16, 16), (128, 16))
+
+
+USUAL = [load for load in ALL if is_usual(load)]
+
+
+def select(patterns):
+    """The loads that OPERATION:CONNECTIONS:PIPELINE[:BYTES],… names, where * stands for any and no
+    BYTES for 100; ValueError says what is wrong with them."""
+    chosen = []
+    for pattern in patterns.split(","):
+        parts = pattern.split(":")
+        if len(parts) not in (3, 4):
+            raise ValueError(f"{pattern}: OPERATION:CONNECTIONS:PIPELINE or with :BYTES")
+        operation, connections, pipeline, size = [*parts, "100"][:4]
+        wanted = (operation, size, connections, pipeline)
+        found = [load for load in ALL if all(map(matches, load, wanted))]
+        if not found:
+            raise ValueError(f"{pattern}: no such row")
+        chosen += found
+    return [load for load in ALL if load in chosen]
+
+
+def matches(value, part):
+    return part in ("*", str(value), str(value).split()[0])
+
+
+def ratios(median):
+    """Of zkore to the others that were measured."""
+    ours, found = median.get("zkore"), {}
+    if ours is None:
+        return found
+    if theirs := median.get("apache"):
+        names = ["ops_s", "server_cpu_us_op", "p50_us", "p99_us", "p99_9_us", "server_rss_mib"]
+        found = {name: ours[name] / theirs[name] for name in names if theirs[name]}
+    if responder := median.get("responder"):
+        found["of_responder"] = ours["ops_s"] / responder["ops_s"]
+    return found
+
+
+def targets(load, ratio):
+    """Those that apply to a load and could be measured: what is asked for, and whether it is met."""
+    found = []
+    if load.operation == "get":
+        if "server_cpu_us_op" in ratio:
+            most = READ_PROCESSOR_RATIO_MAX[load.pipeline]
+            found.append((f"CPU ≤ 1/{1 / most:.0f}", ratio["server_cpu_us_op"] <= most))
+        if "of_responder" in ratio:
+            asked = f"≥ {READ_OF_RESPONDER_MIN:.0%} of responder"
+            found.append((asked, ratio["of_responder"] >= READ_OF_RESPONDER_MIN))
+    is_shared = load.connections >= WRITE_CONNECTIONS_MIN and load.pipeline == WRITE_PIPELINE
+    if load.operation in WRITES and is_shared and "ops_s" in ratio:
+        asked = f"≥ {WRITE_THROUGHPUT_RATIO_MIN:.0f}×"
+        found.append((asked, ratio["ops_s"] >= WRITE_THROUGHPUT_RATIO_MIN))
+    return [{"asked": asked, "met": met} for asked, met in found]
+
+
+def remarks(failures, ratio):
+    found = [f"failed ({failure})" for failure in failures]
+    if "ops_s" in ratio:
+        faster = ratio["ops_s"] >= THROUGHPUT_RATIO_MIN
+        leaner = ratio.get("server_cpu_us_op", 1) <= PROCESSOR_RATIO_MAX
+        if not (faster or leaner):
+            found.append("neither 3× nor ⅓")
+        if ratio.get("p99_us", 1) > 1:
+            found.append("p99 worse")
+    return found
+
+
+def judge(row):
+    """Puts ratios, targets and remarks into a row that has its medians."""
+    row["ratio"] = ratios(row["median"])
+    row["targets"] = targets(load_of(row), row["ratio"])
+    row["remarks"] = remarks(row["failures"], row["ratio"])

@@ -1,0 +1,110 @@
+"""Tests of what needs no server: which rows there are, how they are judged, and what is drawn of them.
+
+    python3 -m unittest discover -s tools/measure
+"""
+
+import json
+import sys
+import unittest
+import xml.etree.ElementTree as xml
+
+sys.dont_write_bytecode = True
+
+import chart
+import rows
+import standalone
+from common import TOP
+from rows import Load
+
+
+def judged(load, zkore, apache, responder=None):
+    """A row with these medians; what is not given is equal for all."""
+    usual = {"ops_s": 1000.0, "server_cpu_us_op": 10.0, "p50_us": 5.0, "p99_us": 9.0,
+             "p99_9_us": 10.0, "server_rss_mib": 100.0}
+    median = {"zkore": {**usual, **zkore}, "apache": {**usual, **apache}}
+    if responder:
+        median["responder"] = {**usual, **responder}
+    row = {**load._asdict(), "failures": [], "median": median}
+    rows.judge(row)
+    return row
+
+
+def met(row):
+    return {target["asked"]: target["met"] for target in row["targets"]}
+
+
+class Rows(unittest.TestCase):
+    def test_all_that_is_asked_for_is_there_and_the_usual_ones_are_a_part(self):
+        self.assertEqual((len(rows.ALL), len(rows.USUAL)), (96, 52))
+        for name in ("value_bytes", "connections", "pipeline", "operation"):
+            values = {getattr(load, name) for load in rows.ALL}
+            self.assertEqual({getattr(load, name) for load in rows.USUAL}, values)
+
+    def test_rows_are_selected_by_patterns(self):
+        self.assertEqual(rows.select("get:16:1"), [Load("get", 100, 16, 1)])
+        self.assertEqual(rows.select("mixed:1:64:1024"), [Load("mixed 9:1", 1024, 1, 64)])
+        self.assertEqual(len(rows.select("set:*:16:*,set:1:16")), 8)
+        for wrong in ("get", "get:2:1", "put:1:1", "get:1:1:5", "get:1:1:1:1"):
+            with self.assertRaises(ValueError):
+                rows.select(wrong)
+
+
+class Targets(unittest.TestCase):
+    def test_reads_are_held_to_processor_time_by_pipeline_and_to_the_responder(self):
+        for pipeline, most in ((1, 1 / 3), (16, 1 / 10), (64, 1 / 10)):
+            for factor, good in ((0.99, True), (1.01, False)):
+                cost = {"server_cpu_us_op": 10 * most * factor}
+                row = judged(Load("get", 100, 16, pipeline), cost, {})
+                self.assertEqual(met(row), {f"CPU ≤ 1/{1 / most:.0f}": good})
+        for share, good in ((0.71, True), (0.69, False)):
+            row = judged(Load("get", 100, 1, 1), {"ops_s": share * 1000}, {}, {"ops_s": 1000.0})
+            self.assertEqual(met(row)["≥ 70% of responder"], good)
+
+    def test_writes_are_held_to_throughput_where_log_writes_are_shared(self):
+        for operation in ("set", "create"):
+            for ops_s, good in ((4001.0, True), (3999.0, False)):
+                row = judged(Load(operation, 1024, 16, 16), {"ops_s": ops_s}, {})
+                self.assertEqual(met(row), {"≥ 4×": good})
+            for place in ((1, 16), (16, 1)):
+                self.assertEqual(met(judged(Load(operation, 100, *place), {}, {})), {})
+        self.assertEqual(met(judged(Load("mixed 9:1", 100, 16, 16), {}, {})), {})
+
+    def test_remarks_say_what_is_expected_of_all(self):
+        load = Load("mixed 9:1", 100, 1, 1)
+        self.assertEqual(judged(load, {}, {})["remarks"], ["neither 3× nor ⅓"])
+        self.assertEqual(judged(load, {"ops_s": 3000.0}, {})["remarks"], [])
+        self.assertEqual(judged(load, {"server_cpu_us_op": 3.3, "p99_us": 9.1}, {})["remarks"], ["p99 worse"])
+
+    def test_one_server_alone_is_not_judged(self):
+        row = {**rows.ALL[0]._asdict(), "failures": [], "median": {"apache": {"ops_s": 1.0}}}
+        rows.judge(row)
+        self.assertEqual((row["ratio"], row["targets"], row["remarks"]), ({}, [], []))
+
+
+class Chart(unittest.TestCase):
+    def test_points_lie_on_the_axis_where_their_values_are(self):
+        line = ("16 × 1", 1000.0, 10.0, "a < b")
+        svg = chart.pairs("Title", ("ours", "theirs"), ("left", "right"), [("get", [line])])
+        tree = xml.fromstring(svg)
+        dots = [float(dot.get("cx")) for dot in tree.iter("{http://www.w3.org/2000/svg}circle")][2:]
+        # The axis has the decades from 10 to 1000; hollow points are drawn first.
+        self.assertEqual(dots, [chart.LEFT, chart.RIGHT])
+        labels = [text.text for text in tree.iter("{http://www.w3.org/2000/svg}text")]
+        self.assertTrue({"10", "100", "1 k", "a < b", "get"} <= set(labels), labels)
+
+
+class Recorded(unittest.TestCase):
+    def test_what_is_shown_follows_from_the_newest_raw_figures(self):
+        raw = max(TOP.glob("perf/results/*-standalone.json"))
+        result = json.loads(raw.read_text())
+        context, found = result["context"], result["rows"]
+        page = standalone.document(context, found, raw.relative_to(TOP / "perf"))
+        self.assertEqual((TOP / "perf/standalone.md").read_text(), page)
+        for name, _, svg in standalone.charts(found):
+            self.assertEqual((TOP / "perf" / name).read_text(), svg)
+        part = standalone.README_PART.search((TOP / "README.md").read_text())
+        self.assertIn(standalone.readme_part(context, found), part[0])
+
+
+if __name__ == "__main__":
+    unittest.main()
