@@ -83,31 +83,53 @@ def shared_folder(_):
 
 
 def other_config(_):
-    """A member whose list has another voter, and one that is in nobody's list."""
-    with Ensemble(kinds("zzz")) as ensemble:
+    """Members that were told other voters, roles and weights, and one that is in nobody's list."""
+    groups = ["group.1=1:2:3"]
+    with Ensemble(kinds("zzz"), lines=groups) as ensemble:
         leader = ensemble.start()
         client = ensemble.client(leader)
         client.create("/a", b"")
         member = next(each for each in ensemble.members.values() if each is not leader)
         others = [each for each in ensemble.members.values() if each is not member]
         fourth = stray(ensemble, 4, "fourth")
-        member.kill()
-        list_for(member, [*ensemble.members.values(), fourth])
-        member.start()
-        wait_until(
-            lambda: any("other voters than ours" in each.log() for each in others),
-            "the others say that it has another list",
-        )
+        names = "server {} has another configuration of the ensemble than this server: {}."
+
+        def told(members, lines, difference, complement):
+            """The member is told otherwise: it and the others each name the other and the difference."""
+            member.kill()
+            member.ensemble = ensemble
+            list_for(member, members)
+            member.ensemble.lines = lines
+            member.start()
+            wait_until(
+                lambda: all(names.format(member.number, difference) in each.log() for each in others),
+                f"the others say of it: {difference}",
+            )
+            wait_until(
+                lambda: all(names.format(each.number, complement) in member.log() for each in others),
+                f"it says of the others: {complement}",
+            )
+
+        members = list(ensemble.members.values())
+        fourth.is_observer = True
+        told([*members, fourth], groups, "it has server 4, which we lack", "it lacks server 4")
+        weighs = f"server {leader.number} weighs {{}} there and {{}} here"
+        weight = f"weight.{leader.number}=2"
+        # A peer is named once in ten seconds at most.
+        time.sleep(10)
+        told(members, [*groups, weight], weighs.format(2, 1), weighs.format(1, 2))
         member.kill()
         member.ensemble = ensemble
         member.start()
-        list_for(fourth, [*ensemble.members.values(), fourth])
+        fourth.is_observer = False
+        list_for(fourth, [*members, fourth])
+        fourth.ensemble.lines = ["group.1=1:2:3:4"]
         fourth.start()
         try:
             wait_until(
                 lambda: any(
                     "server 4 sent a vote, and is not in our configuration" in each.log()
-                    for each in ensemble.members.values()
+                    for each in members
                 ),
                 "somebody says that it is in no list",
             )

@@ -20,6 +20,7 @@
 //!   configurations disagree about each other would answer for ever.
 
 mod ballot;
+mod disagreement;
 pub mod wire;
 
 #[cfg(test)]
@@ -31,6 +32,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ballot::{Ballots, Cast};
+use disagreement::{Disagreements, Finding};
 use wire::Notification;
 
 use crate::types::{Ensemble, ServerId, Zxid};
@@ -149,7 +151,8 @@ const ANSWERED_MAX: usize = 256;
 #[derive(Debug)]
 pub struct Election {
     config: ElectionConfig,
-    config_text: Vec<u8>,
+    config_text: String,
+    disagreements: Disagreements,
     state: PeerState,
     /// Whether an election was ever begun: before, there is no vote to tell.
     has_begun: bool,
@@ -189,8 +192,10 @@ impl Election {
             peer_epoch: i64::MIN,
             election_epoch: 0,
         };
+        let config_text = config.ensemble.to_string();
         Election {
-            config_text: config.ensemble.to_string().into_bytes(),
+            disagreements: Disagreements::new(&config_text),
+            config_text,
             state: PeerState::Looking,
             has_begun: false,
             round: 0,
@@ -264,7 +269,7 @@ impl Election {
         let Some(state) = notification.state else {
             return self.complain(from, &"a notification with an unknown state");
         };
-        self.compare_configs(from, &notification);
+        self.compare_configs(from, &notification, now_ms);
         if !self.is_voter(from) {
             if state == PeerState::Looking {
                 self.answer_non_voter(from, now_ms);
@@ -569,20 +574,26 @@ impl Election {
 
     fn send(&mut self, to: ServerId) {
         if to != self.config.my_id {
-            let message = wire::write(self.state, self.vote, &self.config_text);
+            let message = wire::write(self.state, self.vote, self.config_text.as_bytes());
             self.outgoing.insert(to, message);
         }
     }
 
-    /// Warns of a member that counts other voters. The texts themselves differ for good reasons,
-    /// such as addresses that a member sees otherwise.
-    fn compare_configs(&mut self, from: ServerId, told: &Notification<'_>) {
+    /// Warns of a member that was told something else of the ensemble than we were.
+    fn compare_configs(&mut self, from: ServerId, told: &Notification<'_>, now_ms: u64) {
         if !self.config.ensemble.members.contains_key(&from) {
             return self.complain(from, &"a vote, and is not in our configuration");
         }
-        let voters = told.config.map(wire::voters_in);
-        if voters.is_some_and(|voters| !voters.into_iter().eq(self.config.ensemble.voters())) {
-            self.complain(from, &"a configuration with other voters than ours");
+        let Some(theirs) = told.config else { return };
+        match self.disagreements.hear(from, theirs, now_ms) {
+            Some(Finding::Differs(how)) => tracing::warn!(
+                "server {from} has another configuration of the ensemble than this server: {how}. \
+                 Give all members the same server, group, weight and version lines"
+            ),
+            Some(Finding::Agrees) => {
+                tracing::info!("server {from} has our configuration of the ensemble again");
+            }
+            None => {}
         }
     }
 

@@ -76,6 +76,16 @@ impl Network {
     /// Starts a server, with nothing but its data.
     pub(super) fn start(&mut self, id: i64, epoch: i64, zxid: Zxid) {
         let config = ElectionConfig::new(ServerId(id), Arc::clone(&self.ensemble));
+        self.start_configured(id, epoch, zxid, config);
+    }
+
+    /// Starts a server without data that was told something else of the ensemble.
+    pub(super) fn start_with(&mut self, id: i64, ensemble: Ensemble) {
+        let config = ElectionConfig::new(ServerId(id), Arc::new(ensemble));
+        self.start_configured(id, 0, Zxid::ZERO, config);
+    }
+
+    fn start_configured(&mut self, id: i64, epoch: i64, zxid: Zxid, config: ElectionConfig) {
         let node = Node {
             election: Election::new(config),
             zxid,

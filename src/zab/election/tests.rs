@@ -1,5 +1,7 @@
 //! Elections among several servers.
 
+use std::sync::Mutex;
+
 use super::network::{Network, ensemble};
 use super::*;
 
@@ -420,4 +422,55 @@ fn votes_are_sent_again_ever_more_seldom() {
     }
     let expected = [200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200, 60000];
     assert_eq!(waits, expected);
+}
+
+/// What is logged while `work` runs in this thread.
+fn logged(work: impl FnOnce()) -> String {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let writer = Arc::clone(&lines);
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || Lines(Arc::clone(&writer)))
+        .finish();
+    tracing::subscriber::with_default(subscriber, work);
+    let lines = lines.lock().expect("nobody panicked");
+    String::from_utf8(lines.clone()).expect("text")
+}
+
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("nobody panicked").extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_member_with_another_configuration_is_named_once() {
+    let mut other = ensemble(3, 0);
+    let weights = [(1, 1), (2, 1), (3, 5)].map(|(id, weight)| (ServerId(id), weight));
+    other.groups.insert(1, weights.into());
+    let mut ours = other.clone();
+    ours.groups
+        .insert(1, (1..=3).map(|id| (ServerId(id), 1)).collect());
+    let mut network = Network::new(ours, 1);
+    let log = logged(|| {
+        started(&mut network, [1, 2]);
+        network.start_with(3, other);
+        network.run(5000);
+        for id in 1..=3 {
+            network.look(id);
+        }
+        network.run(5000);
+    });
+    let of = |name: &str| log.lines().filter(|line| line.contains(name)).count();
+    let differs = "has another configuration of the ensemble than this server: server 3 weighs";
+    let there = format!("server 3 {differs} 5 there and 1 here");
+    assert_eq!(of(&there), 2, "servers 1 and 2 say it: {log}");
+    assert_eq!(of(differs), 4, "and server 3 says it of both: {log}");
 }

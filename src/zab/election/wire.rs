@@ -6,8 +6,6 @@
 //! configuration (4) and its text. A message of exactly 40 bytes is read as one without a version,
 //! although version 1 has as many, as Apache does.
 
-use std::collections::BTreeSet;
-
 use super::{PeerState, Vote};
 use crate::types::{ServerId, Zxid};
 
@@ -103,19 +101,6 @@ pub fn write(state: PeerState, vote: Vote, config: &[u8]) -> Vec<u8> {
     message.extend_from_slice(&length.to_be_bytes());
     message.extend_from_slice(config);
     message
-}
-
-/// The voters that a configuration's text names; lines that are no `server.N=` are passed over.
-pub fn voters_in(config: &[u8]) -> BTreeSet<ServerId> {
-    String::from_utf8_lossy(config)
-        .lines()
-        .filter_map(|line| {
-            let (id, member) = line.trim().strip_prefix("server.")?.split_once('=')?;
-            let addresses = member.split(';').next().unwrap_or_default();
-            let is_voter = !addresses.to_ascii_lowercase().ends_with(":observer");
-            is_voter.then_some(ServerId(id.parse().ok()?))
-        })
-        .collect()
 }
 
 struct Reader<'a> {
@@ -216,20 +201,10 @@ mod tests {
         }
     }
 
-    #[test]
-    fn voters_are_found_in_a_text() {
-        let text = b"server.1=a:1:2:participant;0.0.0.0:3\nserver.2=b:1:2\n\
-            server.3=c:1:2:observer;3\ngroup.1=1:2\nversion=0";
-        let expected = BTreeSet::from([ServerId(1), ServerId(2)]);
-        assert_eq!(voters_in(text), expected);
-        assert!(voters_in(b"\xff=server.").is_empty());
-    }
-
     proptest! {
         #[test]
         fn no_bytes_panic(message in proptest::collection::vec(any::<u8>(), 0..80)) {
             let _ = read(&message);
-            let _ = voters_in(&message);
         }
     }
 }
