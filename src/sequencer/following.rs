@@ -14,7 +14,8 @@ use crate::zab::Rejection;
 use crate::zab::leader::Forwarded;
 use crate::zab::learner::AppendFault;
 
-use super::{DIGEST_LEN, DIGEST_VERSION, Log, Now, Sequencer, attached};
+use super::digests::{DIGEST_LEN, DIGEST_VERSION};
+use super::{Log, Now, Sequencer, attached};
 
 /// What goes to the leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -385,23 +386,18 @@ impl Sequencer {
         log.append(zxid, payload);
         self.metrics.commits.increment();
         self.note_applied(&header, &txn, applied, now);
-        self.is_snapshot_due |= self.snapshots.logged(payload.len());
+        self.snapshots.logged(payload.len());
         self.request_snapshot_if_due();
         Ok(zxid)
     }
 
-    /// Compares our tree with the leader's. After a tree that was received, only from the first
-    /// transaction on that finds them equal.
+    /// Compares our tree with the leader's.
     fn compare_digest(&mut self, zxid: Zxid, leaders: i64) {
         if !self.digest_enabled {
             return;
         }
-        self.note_digest(zxid, leaders);
-        if leaders as u64 == self.tree.digest() {
-            self.digest_doubts = 0;
-        } else if self.digest_doubts > 0 {
-            self.digest_doubts -= 1;
-        } else {
+        self.digests.note(zxid, leaders);
+        if self.digests.is_wrong(self.tree.digest() as i64, leaders) {
             self.metrics.digest_mismatches.increment();
             tracing::error!(%zxid, "the tree is not what it was at the leader");
         }

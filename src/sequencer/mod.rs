@@ -21,8 +21,10 @@
 //! through [`Sequencer::apply`], and those of our own clients find their answers by session and
 //! number.
 
+mod digests;
 mod following;
 mod history;
+mod learners;
 mod local;
 mod reaper;
 mod snapshots;
@@ -32,9 +34,8 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::auth::Identity;
 use crate::exchange::{Answer, Batch, Item, Origin, Owner, Request, ShardId, ToSequencer};
-use crate::jute::txn::{ErrorTxn, Txn, TxnDigest, TxnHeader, encode_txn};
+use crate::jute::txn::{Txn, TxnDigest, TxnHeader, encode_txn};
 use crate::jute::{Record, op};
 use crate::metrics::WriteMetrics;
 use crate::mutation::{self, Mutation};
@@ -43,10 +44,9 @@ use crate::prep::{
 };
 use crate::session::{SessionRefused, SessionTable, session_password};
 use crate::tree::{Applied, Change, Outcome, Tree};
-use crate::types::{ErrorCode, LinkId, SessionId, Zxid};
-use crate::zab::Rejection;
-use crate::zab::leader::Forwarded;
+use crate::types::{ErrorCode, SessionId, Zxid};
 
+use digests::{DIGEST_LEN, DIGEST_VERSION, Digests};
 use following::Following;
 pub use following::ToLeader;
 pub use history::HISTORY_MAX;
@@ -54,6 +54,7 @@ use history::History;
 pub use local::LocalSessions;
 use local::Locals;
 use reaper::Reaper;
+use snapshots::Snapshots;
 pub use snapshots::{SnapshotPolicy, SnapshotRequest};
 
 /// A point in time, as the driver's clocks show it.
@@ -101,16 +102,12 @@ pub struct Sequencer {
     preparer: Preparer,
     reap: ReapConfig,
     reaper: Reaper,
-    snapshots: SnapshotPolicy,
+    snapshots: Snapshots,
     history: History,
     /// Sessions whose time is over and whose closing could not be logged yet.
     expired: VecDeque<SessionId>,
     /// Sessions whose closing is ordered, with the zxid at which they are gone.
     closing: VecDeque<(Zxid, SessionId)>,
-    /// A snapshot that is wanted once its zxid is durable.
-    snapshot: Option<(Zxid, SnapshotRequest)>,
-    snapshot_running: bool,
-    is_snapshot_due: bool,
     committed: Zxid,
     /// The epoch of the zxids that are given out.
     epoch: u32,
@@ -118,12 +115,9 @@ pub struct Sequencer {
     following: Option<Following>,
     /// Set while nobody decides, and clients may read what there is.
     is_read_only: bool,
-    digests: VecDeque<(Zxid, i64)>,
+    digests: Digests,
     metrics: Arc<WriteMetrics>,
     digest_enabled: bool,
-    /// How many more digests of the leader's may differ from ours before that is an error: a tree
-    /// of Apache's may hold parts of transactions that follow it.
-    digest_doubts: u32,
     payload: Vec<u8>,
 }
 
@@ -148,17 +142,13 @@ impl Sequencer {
             preparer: Preparer::new(config.prep),
             reaper: Reaper::new(&config.reap, now.monotonic_ms),
             reap: config.reap,
-            snapshots,
+            snapshots: Snapshots::new(snapshots),
             history: History::default(),
             expired: VecDeque::new(),
             closing: VecDeque::new(),
-            snapshot: None,
-            snapshot_running: false,
-            is_snapshot_due: false,
-            digests: VecDeque::new(),
+            digests: Digests::default(),
             metrics,
             digest_enabled: config.digest_enabled,
-            digest_doubts: 0,
             payload: Vec::new(),
         }
     }
@@ -185,7 +175,7 @@ impl Sequencer {
 
     /// Digests of the tree at some recent zxids, oldest first (Apache's `digestLog`).
     pub fn digests(&self) -> Vec<(Zxid, i64)> {
-        self.digests.iter().copied().collect()
+        self.digests.recent().collect()
     }
 
     /// Whether as many steps wait for the log as may: the driver leaves further messages in the
@@ -329,113 +319,9 @@ impl Sequencer {
         self.committed = tree.tip_zxid();
         self.tree = tree;
         self.sessions.replace(sessions, now.monotonic_ms);
-        // One that is being written already says so itself when it has ended.
-        if self.snapshot.take().is_some() {
-            self.snapshot_running = false;
-        }
-        self.digests.clear();
+        self.snapshots.drop_waiting();
+        self.digests.tree_replaced();
         self.closing.clear();
-        self.digest_doubts = DIGEST_DOUBTS_MAX;
-    }
-
-    /// A learner's client asks. Where nothing comes of it, the learner must be told so: one of ours
-    /// by the rejection that is returned, one of Apache's by a transaction
-    /// ([`Sequencer::log_rejection`]).
-    pub fn request_of_learner(
-        &mut self,
-        link: LinkId,
-        request: &Forwarded,
-        now: Now,
-        log: &mut impl Log,
-    ) -> Option<Rejection> {
-        self.metrics.requests_prepared.increment();
-        let session = request.session;
-        let owner = Owner::Learner(link);
-        if request.op == op::CREATE_SESSION {
-            let timeout_ms = i32::from_slice(&request.body).unwrap_or(0);
-            if self
-                .append(&create_session(timeout_ms), session, request.cxid, now, log)
-                .is_some()
-            {
-                self.sessions
-                    .opened_elsewhere(session, Some(owner), timeout_ms, now.monotonic_ms);
-                self.step(Vec::new(), None);
-            }
-            return None;
-        }
-        self.sessions.touch(session, now.monotonic_ms);
-        let identities: Vec<Identity> = request
-            .identities
-            .iter()
-            .map(|id| Identity::new(id.scheme.as_str(), id.id.as_str()))
-            .collect();
-        let (session_state, ephemerals) = self.session_states(session, owner);
-        let view = RequestView {
-            op: request.op,
-            body: &request.body,
-            session,
-            session_state,
-            ephemerals,
-            identities: &identities,
-            is_forwarded: true,
-        };
-        let outcome = match self.preparer.prepare(&self.tree, &view) {
-            Prepared::Txn(txn) => match self.append(&txn, session, request.cxid, now, log) {
-                Some(applied) => {
-                    self.step(applied.changes, None);
-                    return None;
-                }
-                None => NO_ROOM.0,
-            },
-            Prepared::Failed(outcome) | Prepared::Ordered(outcome) => outcome,
-        };
-        let (is_multi, errors) = match outcome {
-            Outcome::Failed(error) => (false, vec![error]),
-            Outcome::MultiFailed(errors) => (true, errors),
-            _ => (false, vec![ErrorCode::Ok]),
-        };
-        Some(Rejection {
-            session,
-            cxid: request.cxid,
-            after: self.tree.tip_zxid(),
-            is_multi,
-            errors,
-        })
-    }
-
-    /// Makes a transaction of a learner's failed request, for a learner that waits for one. Without
-    /// room nothing can be said: the learner's client gets no answer, and asks again elsewhere when
-    /// its connection has timed out.
-    pub fn log_rejection(&mut self, rejection: &Rejection, now: Now, log: &mut impl Log) {
-        let error = |code: &ErrorCode| Txn::Error(ErrorTxn { err: code.code() });
-        let txn = match &rejection.errors[..] {
-            [code] if !rejection.is_multi => error(code),
-            codes => Txn::Multi(codes.iter().map(error).collect()),
-        };
-        let (session, cxid) = (rejection.session, rejection.cxid);
-        if let Some(applied) = self.append(&txn, session, cxid, now, log) {
-            self.step(applied.changes, None);
-        }
-    }
-
-    /// A learner's client wants to go on with a session; whether it may.
-    pub fn revalidate(
-        &mut self,
-        link: LinkId,
-        session: SessionId,
-        timeout_ms: i32,
-        now: Now,
-    ) -> bool {
-        let owner = Owner::Learner(link);
-        self.sessions
-            .revalidate(session, timeout_ms, owner, now.monotonic_ms)
-    }
-
-    /// A learner heard from these sessions.
-    pub fn touched(&mut self, sessions: &[(SessionId, i32)], now: Now) {
-        for &(session, _) in sessions {
-            self.sessions.touch(session, now.monotonic_ms);
-        }
     }
 
     /// The next stretch of history that is committed.
@@ -446,20 +332,12 @@ impl Sequencer {
     /// A snapshot that is due, once its zxid is durable and committed: a snapshot never holds what
     /// a leader may yet take back. The log may end its segment there.
     pub fn poll_snapshot(&mut self, durable: Zxid) -> Option<SnapshotRequest> {
-        let settled = durable.min(self.committed);
-        if self
-            .snapshot
-            .as_ref()
-            .is_none_or(|(zxid, _)| *zxid > settled)
-        {
-            return None;
-        }
-        self.snapshot.take().map(|(_, request)| request)
+        self.snapshots.take(durable.min(self.committed))
     }
 
     /// The snapshot that was handed out is written, or has failed; the next one may come.
     pub fn snapshot_ended(&mut self) {
-        self.snapshot_running = false;
+        self.snapshots.ended();
     }
 
     /// Frees superseded versions of the tree; at most `most`, so that a round stays short.
@@ -629,7 +507,7 @@ impl Sequencer {
                 tree_digest: self.tree.digest() as i64,
             };
             digest.encode(&mut self.payload);
-            self.note_digest(zxid, digest.tree_digest);
+            self.digests.note(zxid, digest.tree_digest);
         }
         log.append(zxid, &self.payload);
         self.metrics.commits.increment();
@@ -638,26 +516,15 @@ impl Sequencer {
             self.closing.push_back((zxid, session));
         }
         // Not before the caller has noted what this does to sessions.
-        self.is_snapshot_due |= self.snapshots.logged(self.payload.len());
+        self.snapshots.logged(self.payload.len());
         Some(applied)
-    }
-
-    fn note_digest(&mut self, zxid: Zxid, digest: i64) {
-        if zxid.0 % DIGEST_LOG_INTERVAL == 0 {
-            self.digests.push_back((zxid, digest));
-            if self.digests.len() > DIGEST_LOG_MAX {
-                self.digests.pop_front();
-            }
-        }
     }
 
     /// Holds what a snapshot of the tip is to show, if one is due and none is being written.
     fn request_snapshot_if_due(&mut self) {
-        if !std::mem::take(&mut self.is_snapshot_due) || self.snapshot_running {
+        if !self.snapshots.begins() {
             return;
         }
-        self.snapshots.taken();
-        self.snapshot_running = true;
         // Sessions whose closing is in the log up to the tip are none of the snapshot's, although
         // it is not committed yet: nothing after the snapshot would close them.
         let mut sessions = self.sessions.snapshot();
@@ -667,7 +534,7 @@ impl Sequencer {
             view: self.tree.view(zxid),
             sessions,
         };
-        self.snapshot = Some((zxid, request));
+        self.snapshots.hold(zxid, request);
     }
 
     /// The zxid after the tip's. An epoch that is used up is followed by the next one; a leader of
@@ -720,21 +587,6 @@ fn reply_to(request: &Request, outcome: Outcome) -> Answer {
 
 /// Zxids of an epoch that are kept for what is already on its way when it ends.
 const EPOCH_RESERVE: u32 = 1 << 20;
-
-/// Transactions after a tree that was received for which its digest may differ from the leader's.
-const DIGEST_DOUBTS_MAX: u32 = 1 << 16;
-
-/// Version of the digest that transactions carry (Apache's `DigestCalculator`).
-const DIGEST_VERSION: i32 = 2;
-
-/// Distance of the zxids whose digests are remembered (Apache's `DIGEST_LOG_INTERVAL`).
-const DIGEST_LOG_INTERVAL: i64 = 128;
-
-/// How many of them are (Apache's `DIGEST_LOG_LIMIT`).
-const DIGEST_LOG_MAX: usize = 1024;
-
-/// Bytes of an encoded [`TxnDigest`].
-const DIGEST_LEN: usize = 12;
 
 /// What a write comes to on a full disk.
 const NO_ROOM: (Outcome, Vec<Change>) = (Outcome::Failed(ErrorCode::SystemError), Vec::new());

@@ -1,7 +1,8 @@
-//! When to take a snapshot (Apache's `SyncRequestProcessor.shouldSnapshot`).
+//! When to take a snapshot (Apache's `SyncRequestProcessor.shouldSnapshot`), and one that waits for its
+//! zxid to be settled.
 
 use crate::tree::View;
-use crate::types::SessionId;
+use crate::types::{SessionId, Zxid};
 
 /// What the background thread needs to write a snapshot.
 pub struct SnapshotRequest {
@@ -69,6 +70,66 @@ impl SnapshotPolicy {
         self.seed ^= self.seed >> 7;
         self.seed ^= self.seed << 17;
         self.seed
+    }
+}
+
+/// The snapshots of a sequencer, of which one at most is on its way.
+pub struct Snapshots {
+    policy: SnapshotPolicy,
+    is_due: bool,
+    /// Whether one waits or is being written.
+    is_running: bool,
+    /// One that waits for its zxid to be settled.
+    waiting: Option<(Zxid, SnapshotRequest)>,
+}
+
+impl Snapshots {
+    pub fn new(policy: SnapshotPolicy) -> Snapshots {
+        Snapshots {
+            policy,
+            is_due: false,
+            is_running: false,
+            waiting: None,
+        }
+    }
+
+    /// Counts a transaction.
+    pub fn logged(&mut self, bytes: usize) {
+        self.is_due |= self.policy.logged(bytes);
+    }
+
+    /// Whether one is due and none is on its way: [`Snapshots::hold`] follows. While one is on its way,
+    /// the next transaction asks again.
+    pub fn begins(&mut self) -> bool {
+        let begins = std::mem::take(&mut self.is_due) && !self.is_running;
+        if begins {
+            self.policy.taken();
+            self.is_running = true;
+        }
+        begins
+    }
+
+    /// Keeps one until `zxid` is settled.
+    pub fn hold(&mut self, zxid: Zxid, request: SnapshotRequest) {
+        self.waiting = Some((zxid, request));
+    }
+
+    /// The one that waited, if it is settled by now.
+    pub fn take(&mut self, settled: Zxid) -> Option<SnapshotRequest> {
+        let taken = self.waiting.take_if(|(zxid, _)| *zxid <= settled);
+        taken.map(|(_, request)| request)
+    }
+
+    /// Gives up one that waits. One that is being written says itself when it has ended.
+    pub fn drop_waiting(&mut self) {
+        if self.waiting.take().is_some() {
+            self.is_running = false;
+        }
+    }
+
+    /// The one that was taken is written, or has failed.
+    pub fn ended(&mut self) {
+        self.is_running = false;
     }
 }
 

@@ -6,6 +6,8 @@ use super::*;
 use crate::exchange::ConnId;
 use crate::session::SessionConfig;
 use crate::tree::TreeConfig;
+use crate::types::LinkId;
+use crate::zab::leader::Forwarded;
 
 /// A log with room for everything.
 struct Endless;
