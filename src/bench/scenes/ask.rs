@@ -7,6 +7,7 @@ use crate::jute::proto::{
 };
 use crate::jute::{Decoder, JuteError, Record, op};
 
+use super::super::operation::Operation;
 use super::super::request::{framed, header, open_acl};
 
 /// How a znode ends, and whether its name gets a number (the flags of a create).
@@ -53,12 +54,29 @@ pub enum Ask<'a> {
 }
 
 impl Ask<'_> {
-    /// Appends the request as a frame.
-    pub fn append(&self, xid: i32, out: &mut Vec<u8>) {
+    /// Appends the request as a frame; what it counts as.
+    pub fn append(&self, xid: i32, out: &mut Vec<u8>) -> Operation {
         framed(out, |out| {
             header(xid, self.kind(), out);
             self.encode(out);
         });
+        self.operation()
+    }
+
+    fn operation(&self) -> Operation {
+        match self {
+            Ask::Get { .. } => Operation::Get,
+            Ask::Exists { .. } => Operation::Exists,
+            Ask::Children { .. } => Operation::GetChildren,
+            Ask::Set { .. } => Operation::Set,
+            Ask::Create { mode, .. } => match mode {
+                Mode::Persistent | Mode::PersistentSequential => Operation::Create,
+                Mode::Ephemeral | Mode::EphemeralSequential => Operation::CreateEphemeral,
+            },
+            Ask::Delete { .. } => Operation::Delete,
+            // There is no check outside of a multi.
+            Ask::Check { .. } => Operation::Multi,
+        }
     }
 
     fn kind(&self) -> i32 {
@@ -108,8 +126,8 @@ impl Ask<'_> {
     }
 }
 
-/// Appends a transaction of `asks` as a frame.
-pub fn append_multi(asks: &[Ask<'_>], xid: i32, out: &mut Vec<u8>) {
+/// Appends a transaction of `asks` as a frame; what it counts as.
+pub fn append_multi(asks: &[Ask<'_>], xid: i32, out: &mut Vec<u8>) -> Operation {
     framed(out, |out| {
         header(xid, op::MULTI, out);
         for ask in asks {
@@ -123,6 +141,7 @@ pub fn append_multi(asks: &[Ask<'_>], xid: i32, out: &mut Vec<u8>) {
         }
         MULTI_END.encode(out);
     });
+    Operation::Multi
 }
 
 /// What a transaction did.

@@ -136,8 +136,7 @@ impl Inserter {
         match stage {
             Stage::Hold => {
                 let path = format!("{table}/temp/abandonable_lock-");
-                create(&path, Mode::EphemeralSequential).append(xid, out);
-                return Operation::CreateEphemeral;
+                create(&path, Mode::EphemeralSequential).append(xid, out)
             }
             Stage::Number => {
                 // That the hash is not there yet is checked by creating and removing it.
@@ -147,7 +146,7 @@ impl Inserter {
                     delete(hash),
                     create(&path, Mode::EphemeralSequential),
                 ];
-                append_multi(&asks, xid, out);
+                append_multi(&asks, xid, out)
             }
             Stage::Commit => {
                 let path = format!("{table}/log/log-");
@@ -158,12 +157,11 @@ impl Inserter {
                     delete(&self.block),
                     delete(&self.holder),
                 ];
-                append_multi(&asks, xid, out);
+                append_multi(&asks, xid, out)
             }
             Stage::ReadEntry => {
                 let (path, watch) = (&self.entry[..], false);
-                Ask::Get { path, watch }.append(xid, out);
-                return Operation::Get;
+                Ask::Get { path, watch }.append(xid, out)
             }
             Stage::Queue => {
                 let path = format!("{table}/queue/queue-");
@@ -173,19 +171,15 @@ impl Inserter {
                     data: b"1",
                     version: -1,
                 };
-                append_multi(&[create(&path, Mode::PersistentSequential), set], xid, out);
+                append_multi(&[create(&path, Mode::PersistentSequential), set], xid, out)
             }
-            Stage::Finish => {
-                delete(&self.queued).append(xid, out);
-                return Operation::Delete;
-            }
+            Stage::Finish => delete(&self.queued).append(xid, out),
             Stage::Remove => {
                 let (insert, entry) = &self.kept[0];
                 let (hash, part) = (self.hash(*insert), self.part(*insert));
-                append_multi(&[delete(entry), delete(&hash), delete(&part)], xid, out);
+                append_multi(&[delete(entry), delete(&hash), delete(&part)], xid, out)
             }
         }
-        Operation::Multi
     }
 
     /// Takes what a stage yields; `None` if the reply is not what it must be.

@@ -91,28 +91,19 @@ impl Actor for Server {
             0 => {
                 self.since_ns.push_back(now_ns);
                 let mode = Mode::Ephemeral;
-                Ask::Create { path, data, mode }.append(xid, out);
-                Operation::CreateEphemeral
+                Ask::Create { path, data, mode }.append(xid, out)
             }
             1 | 5 => {
                 let watch = step == 1;
-                Ask::Get { path, watch }.append(xid, out);
-                Operation::Get
+                Ask::Get { path, watch }.append(xid, out)
             }
-            2..=4 => {
-                let version = step as i32 - 2;
-                Ask::Set {
-                    path,
-                    data,
-                    version,
-                }
-                .append(xid, out);
-                Operation::Set
+            2..=4 => Ask::Set {
+                path,
+                data,
+                version: step as i32 - 2,
             }
-            _ => {
-                Ask::Delete { path }.append(xid, out);
-                Operation::Delete
-            }
+            .append(xid, out),
+            _ => Ask::Delete { path }.append(xid, out),
         };
         Some(Step {
             operation,

@@ -164,30 +164,23 @@ impl Start {
         let cluster = &*self.cluster;
         let epoch = cluster.epoch_path(self.number);
         match self.phase {
-            Phase::Epoch => {
-                let (path, data, version) = (&epoch[..], &b"1"[..], -1);
-                Ask::Set {
-                    path,
-                    data,
-                    version,
-                }
-                .append(xid, out);
-                Operation::Set
+            Phase::Epoch => Ask::Set {
+                path: &epoch,
+                data: b"1",
+                version: -1,
             }
+            .append(xid, out),
             Phase::List => {
                 let (path, watch) = (&cluster.topics_path()[..], true);
-                Ask::Children { path, watch }.append(xid, out);
-                Operation::GetChildren
+                Ask::Children { path, watch }.append(xid, out)
             }
             Phase::Topics => {
                 let (path, watch) = (&cluster.topic_path(self.global(place))[..], true);
-                Ask::Get { path, watch }.append(xid, out);
-                Operation::Get
+                Ask::Get { path, watch }.append(xid, out)
             }
             Phase::States => {
                 let (path, watch) = (&cluster.state_path(self.global(place))[..], false);
-                Ask::Get { path, watch }.append(xid, out);
-                Operation::Get
+                Ask::Get { path, watch }.append(xid, out)
             }
             Phase::Elections => {
                 let state = cluster.state_path(self.global(place));
@@ -200,8 +193,7 @@ impl Start {
                     data: &cluster.data,
                     version: self.versions[place as usize],
                 };
-                append_multi(&[check, set], xid, out);
-                Operation::Multi
+                append_multi(&[check, set], xid, out)
             }
         }
     }

@@ -126,26 +126,22 @@ impl Actor for Contender {
                 self.since_ns = now_ns;
                 let path = &format!("{}/c-", self.lock.path)[..];
                 let (data, mode) = (&[][..], Mode::EphemeralSequential);
-                Ask::Create { path, data, mode }.append(xid, out);
-                Operation::CreateEphemeral
+                Ask::Create { path, data, mode }.append(xid, out)
             }
             Next::List => {
                 let (path, watch) = (&self.lock.path[..], false);
-                Ask::Children { path, watch }.append(xid, out);
-                Operation::GetChildren
+                Ask::Children { path, watch }.append(xid, out)
             }
             Next::Watch(path) => {
                 let (path, watch) = (&path[..], true);
-                Ask::Exists { path, watch }.append(xid, out);
-                Operation::Exists
+                Ask::Exists { path, watch }.append(xid, out)
             }
             held @ (Next::Release | Next::Delete) => {
                 if matches!(held, Next::Release) {
                     // Before anybody else can know of it.
                     self.lock.holders.fetch_sub(1, Ordering::AcqRel);
                 }
-                Ask::Delete { path: &self.own }.append(xid, out);
-                Operation::Delete
+                Ask::Delete { path: &self.own }.append(xid, out)
             }
             Next::Nothing => return None,
         };
