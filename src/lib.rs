@@ -13,37 +13,43 @@ pub mod jute;
 pub mod metrics;
 
 pub mod auth;
-pub mod prep;
-pub mod session;
 pub mod tree;
+
+pub mod exchange;
+
+pub mod session;
+
+pub mod admin;
+pub mod prep;
 pub mod watch;
 
 pub mod zab;
 
-pub mod history;
-
-pub mod exchange;
 pub mod sequencer;
 pub mod shard;
 
+pub mod history;
+
 pub mod snapshot;
-pub mod storage;
 pub mod wal;
+
+pub mod storage;
 
 pub mod replica;
 
-pub mod admin;
-#[allow(clippy::disallowed_methods, reason = "measures real time")]
-pub mod bench;
-pub mod cli;
-#[allow(clippy::disallowed_methods, reason = "waits for real servers")]
-pub mod client;
-#[allow(clippy::disallowed_methods, reason = "waits for real processes")]
-pub mod launch;
 #[allow(clippy::disallowed_methods, reason = "implements the clocks")]
 pub mod rt;
 
+pub mod peer;
 pub mod sim;
 
-pub mod peer;
+#[allow(clippy::disallowed_methods, reason = "waits for real servers")]
+pub mod client;
+
+#[allow(clippy::disallowed_methods, reason = "measures real time")]
+pub mod bench;
+pub mod cli;
+#[allow(clippy::disallowed_methods, reason = "waits for real processes")]
+pub mod launch;
+
 pub mod server;

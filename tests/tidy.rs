@@ -8,89 +8,90 @@ use std::path::{Path, PathBuf};
 /// module's list is a layer that it must not know.
 const LAYERS: &[(&str, &[&str])] = &[
     ("types", &[]),
+    ("mutation", &[]),
     ("jute", &["types"]),
     ("config", &["types"]),
     ("metrics", &["types"]),
     ("io", &["types"]),
     ("auth", &["types", "jute"]),
     ("tree", &["types", "jute"]),
-    ("session", &["types", "jute", "exchange"]),
-    ("watch", &["types", "jute", "tree", "auth", "exchange"]),
     ("exchange", &["types", "jute", "auth", "tree"]),
+    ("session", &["types", "jute", "exchange"]),
+    ("watch", &["types", "jute", "auth", "tree", "exchange"]),
     (
         "prep",
-        &["types", "jute", "auth", "tree", "session", "exchange"],
+        &["types", "jute", "auth", "tree", "exchange", "session"],
     ),
+    ("admin", &["types", "jute", "metrics", "auth", "exchange"]),
+    ("zab", &["types", "mutation", "jute"]),
     (
         "sequencer",
         &[
-            "mutation", "types", "jute", "auth", "tree", "session", "prep", "exchange", "metrics",
+            "types", "mutation", "jute", "metrics", "auth", "tree", "exchange", "session", "prep",
             "zab",
         ],
     ),
     (
         "shard",
         &[
-            "mutation", "types", "jute", "auth", "tree", "session", "watch", "exchange", "metrics",
+            "types", "mutation", "jute", "metrics", "auth", "tree", "exchange", "session", "watch",
             "admin",
         ],
     ),
-    ("zab", &["types", "jute", "mutation"]),
     ("history", &["types"]),
     ("wal", &["types", "jute", "io"]),
     ("snapshot", &["types", "jute", "io", "tree"]),
     (
         "storage",
-        &["mutation", "types", "jute", "io", "tree", "wal", "snapshot"],
+        &["types", "mutation", "jute", "io", "tree", "wal", "snapshot"],
     ),
     (
         "replica",
         &[
-            "mutation",
             "types",
-            "metrics",
-            "prep",
-            "session",
+            "mutation",
             "jute",
+            "metrics",
             "io",
             "tree",
             "exchange",
-            "sequencer",
+            "session",
+            "prep",
             "zab",
+            "sequencer",
             "wal",
             "snapshot",
             "storage",
         ],
     ),
+    ("rt", &["types", "io", "wal"]),
+    ("peer", &["types", "jute", "zab", "rt"]),
     (
         "sim",
         &[
-            "mutation",
             "types",
+            "mutation",
             "jute",
-            "io",
             "metrics",
+            "io",
             "tree",
+            "exchange",
             "session",
             "watch",
             "prep",
-            "exchange",
+            "zab",
             "sequencer",
             "shard",
-            "zab",
             "wal",
             "snapshot",
             "storage",
             "replica",
         ],
     ),
-    ("admin", &["types", "jute", "metrics", "exchange", "auth"]),
-    ("rt", &["types", "io", "wal"]),
-    ("peer", &["types", "jute", "zab", "rt"]),
     ("client", &["types", "jute"]),
     ("cli", &["types", "jute", "config", "client"]),
     ("bench", &["types", "jute", "client"]),
-    ("launch", &["types", "config", "client", "rt"]),
+    ("launch", &["types", "config", "rt", "client"]),
 ];
 
 /// Crates that one module alone may name.
@@ -127,6 +128,31 @@ fn modules_use_only_lower_layers() {
         "a layer is crossed:\n{}",
         offences.join("\n")
     );
+}
+
+#[test]
+fn layers_stand_in_order_and_so_does_their_table() {
+    let order: Vec<&str> = LAYERS.iter().map(|(module, _)| *module).collect();
+    for (at, (module, allowed)) in LAYERS.iter().enumerate() {
+        for used in *allowed {
+            let is_above = order[..at].contains(used);
+            assert!(is_above, "{module} uses {used}, which must stand before it");
+        }
+    }
+    let architecture = Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md");
+    let text = fs::read_to_string(architecture).expect("it is there");
+    let rows = text
+        .lines()
+        .skip_while(|line| *line != "## Layers")
+        .skip_while(|line| !line.starts_with("| `"))
+        .take_while(|line| line.starts_with("| `"));
+    let names = rows.filter_map(|row| row.split('|').nth(1));
+    let told: Vec<&str> = names
+        .flat_map(|names| names.split(','))
+        .map(|name| name.trim().trim_matches('`'))
+        .collect();
+    let expected: Vec<&str> = order.into_iter().chain(["server"]).collect();
+    assert_eq!(told, expected, "the table of layers in ARCHITECTURE.md");
 }
 
 #[test]
