@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Config, ConfigFile, LogFormat, Runtime, Severity, Sources};
+use super::{Config, ConfigFile, LogFormat, Placement, Runtime, Severity, Sources};
 use crate::types::DigestAlgorithm;
 
 fn file(text: &str) -> Sources {
@@ -84,7 +84,7 @@ fn every_working_key_has_its_effect() {
          DigestAuthenticationProvider.digestAlg=SHA-256\n\
          DigestAuthenticationProvider.superDigest=super:x\n\
          X509AuthenticationProvider.superUser=CN=me\nzkore.shards=3\nzkore.runtime=glommio\n\
-         zkore.spinUs=4\nzkore.logFormat=json\nzkore.logLevel=debug\n",
+         zkore.spinUs=4\nzkore.placement=apart\nzkore.logFormat=json\nzkore.logLevel=debug\n",
     ));
     let expected = Config {
         config_file: Some(PathBuf::from("zoo.cfg")),
@@ -130,6 +130,7 @@ fn every_working_key_has_its_effect() {
         shards: 3,
         runtime: Runtime::Glommio,
         spin: Duration::from_micros(4),
+        placement: Placement::Apart,
         log_format: LogFormat::Json,
         log_filter: "debug".to_string(),
     };

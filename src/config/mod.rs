@@ -25,7 +25,7 @@ mod readme_tests;
 pub use ensemble::EnsembleConfig;
 pub use error::{ConfigError, Origin, Severity, Warning};
 pub use settings::{
-    CLIENT_PORT_DEFAULT, Config, LogFormat, PURGE_INTERVAL_UNIT_MS, Runtime, SNAP_RETAIN_COUNT_MIN,
-    TICK_TIME_MS_DEFAULT,
+    CLIENT_PORT_DEFAULT, Config, LogFormat, PURGE_INTERVAL_UNIT_MS, Placement, Runtime,
+    SNAP_RETAIN_COUNT_MIN, TICK_TIME_MS_DEFAULT,
 };
 pub use sources::{ConfigFile, Sources};

@@ -142,6 +142,8 @@ pub struct Config {
     /// How long they and the sequencer look for something to do before they sleep; default 0.
     /// (`zkore.spinUs`)
     pub spin: Duration,
+    /// Where the sequencer runs. (`zkore.placement`)
+    pub placement: Placement,
     /// How log lines look. (`zkore.logFormat`)
     pub log_format: LogFormat,
     /// Which log lines are written, as `tracing_subscriber::EnvFilter` reads it; default `info`.
@@ -157,6 +159,18 @@ pub enum Runtime {
     Ring,
     /// An executor of glommio.
     Glommio,
+}
+
+/// Where the thread that orders writes runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Placement {
+    /// Where the load calls for.
+    #[default]
+    Adaptive,
+    /// On a processor of its own.
+    Apart,
+    /// On that of the first thread that serves clients.
+    Together,
 }
 
 /// How log lines look.
@@ -217,6 +231,7 @@ impl Default for Config {
             shards: default_shards(),
             runtime: Runtime::Ring,
             spin: Duration::ZERO,
+            placement: Placement::Adaptive,
             log_format: LogFormat::Text,
             log_filter: "info".to_string(),
         }

@@ -1,7 +1,10 @@
-//! Which processors this process may use, and pinning a thread to one of them.
+//! Which processors this process may use, pinning a thread to one of them, and how much of its time
+//! a thread has used.
 
 use std::io;
 use std::mem;
+use std::os::unix::thread::JoinHandleExt;
+use std::thread::JoinHandle;
 
 /// The processors that this process may run on, in ascending order; never empty.
 pub fn allowed() -> Vec<usize> {
@@ -45,6 +48,40 @@ pub fn run_on(cpus: &[usize]) -> io::Result<()> {
     }
 }
 
+/// The clock of the processor time that a thread has used.
+#[derive(Clone, Copy, Debug)]
+pub struct ThreadClock(libc::clockid_t);
+
+impl ThreadClock {
+    /// That of a thread.
+    pub fn of<T>(thread: &JoinHandle<T>) -> io::Result<ThreadClock> {
+        let mut id = 0;
+        // SAFETY: a thread whose handle is there was not joined, so its identifier is valid; `id`
+        // outlives the call.
+        match unsafe { libc::pthread_getcpuclockid(thread.as_pthread_t(), &mut id) } {
+            0 => Ok(ThreadClock(id)),
+            error => Err(io::Error::from_raw_os_error(error)),
+        }
+    }
+
+    /// That of whichever thread reads it.
+    pub fn of_the_reader() -> ThreadClock {
+        ThreadClock(libc::CLOCK_THREAD_CPUTIME_ID)
+    }
+
+    /// Microseconds so far; 0 when the thread has ended.
+    pub fn now_us(self) -> u64 {
+        let mut time = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: the pointer is to `time`, which outlives the call; the kernel refuses the clock of
+        // a thread that has ended, and leaves `time` alone.
+        unsafe { libc::clock_gettime(self.0, &mut time) };
+        time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1_000
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,5 +104,28 @@ mod tests {
         .join()
         .expect("the thread ran");
         assert!(pin(1 << 20).is_err());
+    }
+
+    #[test]
+    fn a_clock_counts_what_its_thread_works_and_not_what_it_waits() {
+        let (sender, receiver) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let own = ThreadClock::of_the_reader();
+            while own.now_us() < 20_000 {
+                std::hint::spin_loop();
+            }
+            receiver.recv().expect("told to end");
+        });
+        let clock = ThreadClock::of(&thread).expect("the thread is there");
+        while clock.now_us() < 20_000 {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        let worked_us = clock.now_us();
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let waited_us = clock.now_us() - worked_us;
+        assert!(waited_us < 20_000, "{waited_us} us while it slept");
+        sender.send(()).expect("it waits");
+        thread.join().expect("it ends");
+        assert_eq!(clock.now_us(), 0);
     }
 }

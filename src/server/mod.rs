@@ -7,6 +7,7 @@
 mod background;
 mod gather;
 mod links;
+mod placement;
 mod report;
 mod sequencer_loop;
 mod settings;

@@ -20,6 +20,7 @@ use super::ServerError;
 use super::background::{Background, Done, TreePiece};
 use super::gather::{Gather, Gatherers};
 use super::links::Links;
+use super::placement::{Mover, Processors};
 use super::shard_loop::ToShard;
 
 /// Stretches of the log whose wait for a quorum is timed; of more the oldest are not.
@@ -65,6 +66,8 @@ pub struct SequencerParts {
     pub dial_timeout_ms: u64,
     /// How long to look for something to do before sleeping.
     pub spin: Duration,
+    /// Where to run as the load calls for; `None` to stay.
+    pub processors: Option<Processors>,
     /// Milliseconds between two looks at timeouts.
     pub tick_interval_ms: u64,
     /// Duration of a log write in milliseconds past which a warning is logged.
@@ -72,7 +75,7 @@ pub struct SequencerParts {
 }
 
 /// Messages taken from one shard before the log and the other shards have their turn.
-const MESSAGES_BURST: usize = 256;
+const MESSAGES_BURST: u64 = 256;
 
 /// Room that every shard's inbox keeps for messages other than batches.
 const INBOX_RESERVE: usize = 64;
@@ -107,6 +110,7 @@ struct SequencerLoop {
     /// A piece of a tree whose learner has too much to read already.
     piece: Option<TreePiece>,
     completions: Vec<Completion<Writing>>,
+    mover: Option<Mover>,
     /// Whose output is looked at; kept for its memory.
     ready: Vec<LinkId>,
     /// What is durable here and not committed yet: up to where, and since when in microseconds.
@@ -118,7 +122,10 @@ struct SequencerLoop {
 }
 
 /// Runs the sequencer until it is told to stop, or until its log fails.
-pub fn run(parts: SequencerParts) -> Result<(), ServerError> {
+pub fn run(mut parts: SequencerParts) -> Result<(), ServerError> {
+    let now_us = parts.clock.now_us();
+    let mover = parts.processors.take();
+    let mover = mover.map(|processors| Mover::new(processors, now_us));
     let ring = Ring::new(parts.bell.clone(), parts.spin).map_err(ServerError::Ring)?;
     let mut this = SequencerLoop {
         parts,
@@ -126,6 +133,7 @@ pub fn run(parts: SequencerParts) -> Result<(), ServerError> {
         links: Links::default(),
         piece: None,
         completions: Vec::new(),
+        mover,
         ready: Vec::new(),
         durable: VecDeque::new(),
         next_tick_ms: 0,
@@ -433,7 +441,11 @@ impl SequencerLoop {
         let now = self.now();
         let start_us = self.parts.clock.now_us();
         let taken = self.take_bursts(now, start_us);
-        let elapsed_us = self.parts.clock.now_us() - start_us;
+        let end_us = self.parts.clock.now_us();
+        if let Some(mover) = &mut self.mover {
+            mover.look(end_us);
+        }
+        let elapsed_us = end_us - start_us;
         // One look at the clock a burst: the metric is the average over it.
         if let Some(each_us) = elapsed_us.checked_div(taken) {
             self.parts.metrics.prep_time_us.record(each_us);
@@ -442,21 +454,29 @@ impl SequencerLoop {
 
     fn take_bursts(&mut self, now: Now, now_us: u64) -> u64 {
         let mut taken = 0;
-        for at in 0..self.parts.inboxes.len() {
-            for _ in 0..MESSAGES_BURST {
-                if !Self::is_open(&self.parts) {
-                    return taken;
-                }
-                let Some(message) = self.parts.inboxes[at].try_receive() else {
-                    break;
-                };
-                taken += 1;
-                if let Some(since_us) = message.received_us() {
-                    let waited_us = now_us.saturating_sub(since_us);
-                    self.parts.metrics.stages.taken.record(waited_us);
-                }
-                self.parts.replica.handle(message, now);
+        for shard in 0..self.parts.inboxes.len() {
+            let burst = self.take_burst(shard, now, now_us);
+            if let Some(mover) = &mut self.mover {
+                mover.count(shard, burst);
             }
+            taken += burst;
+        }
+        taken
+    }
+
+    /// Takes what one shard has sent, as far as there is room; returns how much.
+    fn take_burst(&mut self, shard: usize, now: Now, now_us: u64) -> u64 {
+        let mut taken = 0;
+        while taken < MESSAGES_BURST && Self::is_open(&self.parts) {
+            let Some(message) = self.parts.inboxes[shard].try_receive() else {
+                break;
+            };
+            taken += 1;
+            if let Some(since_us) = message.received_us() {
+                let waited_us = now_us.saturating_sub(since_us);
+                self.parts.metrics.stages.taken.record(waited_us);
+            }
+            self.parts.replica.handle(message, now);
         }
         taken
     }

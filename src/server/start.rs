@@ -5,16 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::config::{Config, Runtime};
+use crate::config::{Config, Placement, Runtime};
 use crate::exchange::{ShardId, ToSequencer};
 use crate::io::Disk;
 use crate::metrics::{ShardMetrics, WriteMetrics};
 use crate::peer::Peers;
 use crate::replica::Replica;
 use crate::rt::clock::{self, Monotonic};
+use crate::rt::cpu::{self, ThreadClock};
 use crate::rt::disk::StdDisk;
 use crate::rt::mailbox::{self, RingBell, RingReceiver, Sender};
-use crate::rt::{cpu, net, probe, signal};
+use crate::rt::{net, probe, signal};
 use crate::sequencer::{Now, Sequencer, SnapshotPolicy};
 use crate::session::SessionTable;
 use crate::shard::{Shard, Shared};
@@ -23,6 +24,7 @@ use crate::types::limits;
 
 use super::background::{self, Background, BackgroundConfig};
 use super::gather::Gatherers;
+use super::placement::Processors;
 use super::report::{Folders, ServerInfo};
 use super::sequencer_loop::{self, Control, SequencerParts};
 use super::shard_loop::{self, ShardParts, ToShard};
@@ -174,6 +176,12 @@ impl Running {
             rings,
         } = maker.start_all(&replica, listeners, inboxes, ending)?;
         let peers = start_peers(config, &to_sequencer)?;
+        let cpus = cpu::allowed();
+        let own_cpu = match config.placement {
+            Placement::Together => cpus[0],
+            _ => cpus[config.shards % cpus.len()],
+        };
+        let processors = processors(config, &cpus, &shards).map_err(ServerError::Thread)?;
         let parts = SequencerParts {
             replica,
             peers,
@@ -189,11 +197,11 @@ impl Running {
             clock,
             dial_timeout_ms: settings::dial_timeout_ms(config),
             spin: config.spin,
+            processors,
             tick_interval_ms: settings::tick_interval_ms(config),
             write_warning_ms: config.fsync_warning_threshold_ms,
         };
-        let cpus = cpu::allowed();
-        let sequencer = start_sequencer(parts, cpus[config.shards % cpus.len()], ending)?;
+        let sequencer = start_sequencer(parts, own_cpu, ending)?;
         Ok(Running {
             sequencer,
             shards,
@@ -422,6 +430,25 @@ fn pin(cpu: usize, name: &str) {
     if let Err(error) = cpu::pin(cpu) {
         tracing::warn!(thread = name, cpu, %error, "cannot pin a thread to its processor");
     }
+}
+
+/// Where the sequencer may go, if it may and that can bring anything: who spins wakes nobody.
+fn processors(
+    config: &Config,
+    cpus: &[usize],
+    shards: &[JoinHandle<()>],
+) -> std::io::Result<Option<Processors>> {
+    let is_adaptive = config.placement == Placement::Adaptive && config.spin.is_zero();
+    let count = config.shards;
+    if !is_adaptive || count >= cpus.len() {
+        return Ok(None);
+    }
+    let clocks: std::io::Result<_> = shards.iter().map(ThreadClock::of).collect();
+    Ok(Some(Processors {
+        own: cpus[count],
+        shards: cpus[..count].to_vec(),
+        clocks: clocks?,
+    }))
 }
 
 fn start_sequencer(

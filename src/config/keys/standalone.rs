@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Group, KeySpec, ignored, works};
 use crate::config::draft::TICK_TIME_MS_MAX;
-use crate::config::settings::{LogFormat, Runtime, SNAP_RETAIN_COUNT_MIN};
+use crate::config::settings::{LogFormat, Placement, Runtime, SNAP_RETAIN_COUNT_MIN};
 use crate::config::values::{self, Expected};
 use crate::types::DigestAlgorithm;
 
@@ -507,6 +507,22 @@ static ZKORE_KEYS: &[KeySpec] = &[
         },
         "Microseconds that those threads and the sequencer look for something to do before they \
          sleep: saves the time of waking them, at the cost of their processors. Default 0.",
+    ),
+    works(
+        "zkore.placement",
+        Some("zkore.placement"),
+        |draft, value| {
+            draft.config.placement = match value {
+                "adaptive" => Placement::Adaptive,
+                "apart" => Placement::Apart,
+                "together" => Placement::Together,
+                _ => return Err(Expected("adaptive, apart or together".to_string())),
+            };
+            Ok(())
+        },
+        "Where the thread that orders writes runs: `apart`, on a processor of its own; `together` \
+         with the first of the threads that serve clients; `adaptive`, together with the one that \
+         writes most while both have little to do, and apart otherwise. Default adaptive.",
     ),
     works(
         "zkore.logFormat",
