@@ -1,0 +1,270 @@
+//! What comes over a client's connection.
+
+use crate::jute::proto::{ConnectResponse, ReplyHeader, WatcherEvent};
+use crate::jute::{Decoder, Record, op};
+use crate::sim::answer::Answer;
+use crate::sim::ask::{Asked, Op};
+use crate::sim::checks::Invariant;
+use crate::sim::course::say;
+use crate::sim::network::Piece;
+use crate::sim::watching::Registers;
+use crate::sim::world::World;
+use crate::types::{ErrorCode, Zxid};
+
+impl World {
+    /// Something has come over a client's connection.
+    pub fn client_receives(&mut self, at: usize, number: u64, piece: Piece) {
+        let client = &mut self.clients[at];
+        if client.connections != number {
+            return;
+        }
+        let Some(connection) = &mut client.connection else {
+            return;
+        };
+        match piece {
+            Piece::Bytes(bytes) => {
+                connection.heard_us = self.course.now_us;
+                connection.input.extend_from_slice(&bytes);
+                self.take_frames(at);
+            }
+            Piece::Closed => {
+                let (member, was_up) = (connection.member, connection.is_up);
+                client.connection = None;
+                client.watching.disconnected();
+                if client.is_closing {
+                    client.forget_session();
+                }
+                if was_up {
+                    say!(
+                        self.course,
+                        "client {at} is disconnected from member {member}"
+                    );
+                }
+            }
+            Piece::Opened | Piece::Message(_) => {}
+        }
+    }
+
+    fn take_frames(&mut self, at: usize) {
+        while let Some(connection) = &mut self.clients[at].connection {
+            let input = &mut connection.input;
+            let Some(prefix) = input.first_chunk::<4>() else {
+                return;
+            };
+            let length = i32::from_be_bytes(*prefix) as usize + 4;
+            if input.len() < length {
+                return;
+            }
+            let rest = input.split_off(length);
+            let frame = std::mem::replace(input, rest);
+            let is_up = connection.is_up;
+            self.course.trace.mix(&frame);
+            if is_up {
+                self.take_answer(at, &frame[4..]);
+            } else {
+                self.take_connect_response(at, &frame[4..]);
+            }
+        }
+    }
+
+    fn take_connect_response(&mut self, at: usize, frame: &[u8]) {
+        let Ok(response) = ConnectResponse::from_slice(frame) else {
+            let what = format!("client {at}: the connect response cannot be read");
+            return self.checks.fail(Invariant::ReadsTrue, what);
+        };
+        if response.session_id == 0 {
+            return self.session_is_over(at, "refused");
+        }
+        let now_us = self.course.now_us;
+        let client = &mut self.clients[at];
+        let Some(connection) = &mut client.connection else {
+            return;
+        };
+        connection.is_up = true;
+        let is_new = client.session == 0;
+        self.checks.require(
+            is_new || client.session == response.session_id,
+            Invariant::Sessions,
+            || format!("client {at} gets another's session"),
+        );
+        client.session = response.session_id;
+        client.timeout_ms = response.timeout_ms;
+        client.password = response.passwd.unwrap_or_default().to_vec();
+        let sent_us = connection.sent_us;
+        let (session, member, seen) = (client.session, connection.member, client.seen);
+        if is_new {
+            client.heard_us = now_us;
+            client.excused_until_us = 0;
+            client.is_patient = true;
+            say!(
+                self.course,
+                "client {at} has the session {session:x} at member {member}"
+            );
+        } else {
+            say!(
+                self.course,
+                "client {at} goes on with {session:x} at member {member}"
+            );
+        }
+        client.note_heard(sent_us);
+        self.check_is_alive(at);
+        self.ask(at, Op::Restore(seen));
+    }
+
+    /// A session whose ephemerals are gone must not be gone on with.
+    fn check_is_alive(&mut self, at: usize) {
+        let client = &self.clients[at];
+        let (session, seen) = (client.session, client.seen);
+        if let Some(closed) = self.model.closed_at(session)
+            && seen >= closed
+        {
+            let what = format!("client {at} sees {seen} with {session:x}, which ended at {closed}");
+            self.checks.fail(Invariant::Sessions, what);
+        }
+    }
+
+    /// The client is told that its session is over: that must be by its own wish, or because it was
+    /// silent for too long.
+    fn session_is_over(&mut self, at: usize, how: &str) {
+        let now_us = self.course.now_us;
+        let client = &mut self.clients[at];
+        let silent_us = now_us - client.heard_us;
+        let is_due = client.is_closing
+            || client.session == 0
+            || silent_us >= client.survives_us()
+            || now_us <= client.excused_until_us;
+        let session = client.session;
+        say!(
+            self.course,
+            "client {at}: its session {session:x} is over: {how}"
+        );
+        self.checks.require(is_due, Invariant::Sessions, || {
+            format!(
+                "client {at}: its session {session:x} of {} ms is over after {} ms",
+                self.clients[at].timeout_ms,
+                silent_us / 1000
+            )
+        });
+        let client = &self.clients[at];
+        let is_kept_waiting = self.shape.voters == 1
+            && client.sent.1 == self.members[0].life
+            && client.is_patient
+            && session != 0
+            && !client.is_closing;
+        self.checks
+            .require(!is_kept_waiting, Invariant::Sessions, || {
+                format!("client {at}: its session {session:x} is over, and it was never silent")
+            });
+        self.clients[at].forget_session();
+        self.disconnect(at, "its session is over");
+    }
+
+    fn take_answer(&mut self, at: usize, frame: &[u8]) {
+        let mut from = Decoder::new(frame);
+        let Ok(header) = ReplyHeader::decode(&mut from) else {
+            let what = format!("client {at}: an answer cannot be read");
+            return self.checks.fail(Invariant::ReadsTrue, what);
+        };
+        if header.xid == op::XID_NOTIFICATION {
+            return self.take_notification(at, header.zxid, from.rest());
+        }
+        let client = &mut self.clients[at];
+        let Some(connection) = &mut client.connection else {
+            return;
+        };
+        let asked = connection.asked.pop_front();
+        let Some(asked) = asked.filter(|asked| asked.xid == header.xid) else {
+            let what = format!("client {at} is answered {} out of turn", header.xid);
+            return self.checks.fail(Invariant::SessionOrder, what);
+        };
+        client.note_heard(asked.at_us);
+        let zxid = Zxid(header.zxid);
+        self.checks
+            .require(zxid >= client.seen, Invariant::SessionOrder, || {
+                format!(
+                    "client {at} is answered {:?} as of {zxid} and had seen {}",
+                    asked.op, client.seen
+                )
+            });
+        client.seen = client.seen.max(zxid);
+        self.shown = self.shown.max(zxid);
+        let answer = Answer {
+            asked: &asked,
+            zxid,
+            err: header.err,
+            body: from.rest(),
+            session: client.session,
+        };
+        if let Err((invariant, what)) = answer.check(&self.model) {
+            return self.checks.fail(invariant, format!("client {at}: {what}"));
+        }
+        if answer.is_refusal() && header.err != ErrorCode::SystemError.code() {
+            return self.session_is_over(at, "an answer says so");
+        }
+        self.after_answer(at, &asked, zxid, header.err);
+    }
+
+    fn after_answer(&mut self, at: usize, asked: &Asked, zxid: Zxid, err: i32) {
+        if asked.op != Op::Close {
+            self.check_is_alive(at);
+        }
+        let client = &mut self.clients[at];
+        let member = client
+            .connection
+            .as_ref()
+            .map(|connection| connection.member);
+        if let Op::Restore(relative) = asked.op {
+            if let Err(what) = client.watching.restored(&self.model, relative, zxid) {
+                let what = format!("client {at}: {what}");
+                self.checks.fail(Invariant::Watches, what);
+            }
+            return;
+        }
+        if let Some(due) = client.watching.shown(&self.model, zxid) {
+            let what = format!("client {at} can see {zxid} and was not told of {due:?}");
+            return self.checks.fail(Invariant::Watches, what);
+        }
+        let ok = err == 0;
+        let is_missing = err == ErrorCode::NoNode.code();
+        let registers = match &asked.op {
+            Op::Exists(path, true) if ok => Some((Registers::Data, path)),
+            Op::Exists(path, true) if is_missing => Some((Registers::Exist, path)),
+            Op::Get(path, true) if ok => Some((Registers::Data, path)),
+            Op::Children(path, true) if ok => Some((Registers::Child, path)),
+            Op::AddWatch(path, false) if ok => Some((Registers::Persistent, path)),
+            Op::AddWatch(path, true) if ok => Some((Registers::Recursive, path)),
+            _ => None,
+        };
+        if let Some((what, path)) = registers {
+            client.watching.add(what, path);
+        }
+        if asked.op.is_write() && ok {
+            self.acknowledged = self.acknowledged.max(zxid);
+            self.writes += 1;
+            if let Some(member) = member {
+                self.wrote_us[member] = self.course.now_us;
+            }
+        }
+        if asked.op == Op::Close {
+            say!(self.course, "client {at} has closed its session");
+            self.clients[at].forget_session();
+            self.disconnect(at, "its session is closed");
+        }
+    }
+
+    fn take_notification(&mut self, at: usize, zxid: i64, body: &[u8]) {
+        let Ok(event) = WatcherEvent::from_slice(body) else {
+            let what = format!("client {at}: an event cannot be read");
+            return self.checks.fail(Invariant::Watches, what);
+        };
+        let client = &mut self.clients[at];
+        if zxid == -1 {
+            return client.watching.notified_of_missed(event.kind, event.path);
+        }
+        let event = (Zxid(zxid), event.kind, event.path);
+        if let Err(what) = client.watching.notified(&self.model, event) {
+            let what = format!("client {at}: {what}");
+            self.checks.fail(Invariant::Watches, what);
+        }
+    }
+}
