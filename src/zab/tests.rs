@@ -459,6 +459,40 @@ fn silence_and_lagging_behind_end_a_link_and_then_the_leader() {
 }
 
 #[test]
+fn who_answers_later_and_later_is_cut_off_though_nothing_is_written() {
+    let mut world = World::new(3, Host::default());
+    let follower = world.join(Host::default());
+    world.run(true);
+    // It answers every other ping in time, and so is never silent.
+    let mut unanswered = Vec::new();
+    while world.events.len() == 1 && world.now_ms < 3 * SYNC_LIMIT_MS {
+        world.now_ms += HEARTBEAT_MS;
+        world.leader.tick(world.now_ms);
+        world.run(true);
+        let pings = world.events_of(follower).into_iter();
+        unanswered.extend(pings.filter_map(|event| match event {
+            LearnerEvent::Ping(zxid) => Some(zxid),
+            _ => None,
+        }));
+        if (world.now_ms / HEARTBEAT_MS).is_multiple_of(2) {
+            world.learners[follower].0.pong(unanswered.remove(0), []);
+        }
+        world.run(true);
+    }
+    let [
+        _,
+        LeaderEvent::Close(_, reason),
+        LeaderEvent::SteppedDown(_),
+    ] = &world.events[..]
+    else {
+        panic!("{:?}", world.events);
+    };
+    assert!(reason.ends_with("its answers are late"), "{reason}");
+    let late_ms = SYNC_LIMIT_MS..3 * SYNC_LIMIT_MS;
+    assert!(late_ms.contains(&world.now_ms), "{}", world.now_ms);
+}
+
+#[test]
 fn a_learner_gives_a_silent_leader_up() {
     let mut world = World::new(3, Host::default());
     let follower = world.join(Host::default());

@@ -214,4 +214,9 @@ impl Link {
         self.round_ponged = self.round_ponged.max(round);
         Some(sent_ms)
     }
+
+    /// When the oldest ping that waits for its answer was sent.
+    pub fn oldest_ping_ms(&self) -> Option<u64> {
+        self.pings.front().map(|&(sent_ms, _)| sent_ms)
+    }
 }

@@ -8,7 +8,7 @@ use crate::mutation::{self, Mutation};
 use crate::types::{LinkId, SessionId, Zxid};
 use crate::zab::packet::PacketError;
 
-use super::link::{self, Phase};
+use super::link::{self, Link, Phase};
 use super::{Leader, LeaderEvent};
 
 impl Leader {
@@ -52,12 +52,25 @@ impl Leader {
                 || link.phase == Phase::Active && !link.is_observer && link.acked < due
             {
                 late.push((id, "it cannot keep up"));
+            } else if self.is_far(link, now_ms) {
+                late.push((id, "its answers are late"));
             }
         }
         for (id, reason) in late {
             self.close(id, reason.to_owned());
         }
         self.check_quorum();
+    }
+
+    /// Whether a follower of ours hears what was said a `syncLimit` ago, or less. When there is
+    /// nothing to write, only pings tell; and if it is cut off at the next write it learns of that no
+    /// sooner.
+    fn is_far(&self, link: &Link, now_ms: u64) -> bool {
+        let is_old = |sent_ms| now_ms.saturating_sub(sent_ms) > self.config.sync_limit_ms;
+        link.is_ours
+            && !link.is_observer
+            && link.oldest_ping_ms().is_some_and(is_old)
+            && !mutation::is(Mutation::FarBehindServes)
     }
 
     /// A leader without a quorum of followers in step leads nobody.
