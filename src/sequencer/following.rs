@@ -15,7 +15,7 @@ use crate::zab::leader::Forwarded;
 use crate::zab::learner::AppendFault;
 
 use super::digests::{DIGEST_LEN, DIGEST_VERSION};
-use super::{Log, Now, Sequencer, attached};
+use super::{Log, Now, Sequencer, attached, not_opened};
 
 /// What goes to the leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,9 +35,9 @@ struct Pending {
     op: i32,
     timeout_ms: i32,
     received_us: u64,
-    /// Whether a session that this server alone knows is to own an ephemeral node: the leader
-    /// refuses that because it does not know the session.
-    is_local_ephemeral: bool,
+    /// What it means to the client when the leader says that the session is over: where one that this
+    /// server alone knew is to own an ephemeral node, that the leader does not know it.
+    expired_means: ErrorCode,
 }
 
 /// What a learner's clients wait for.
@@ -176,7 +176,7 @@ impl Sequencer {
             op: op::CREATE_SESSION,
             timeout_ms,
             received_us: 0,
-            is_local_ephemeral: false,
+            expired_means: ErrorCode::SessionExpired,
         };
         let body = timeout_ms.to_be_bytes().into();
         self.following().forward(session, pending, body, Vec::new());
@@ -191,21 +191,23 @@ impl Sequencer {
             op: request.op,
             timeout_ms: 0,
             received_us: request.received_us,
-            is_local_ephemeral: false,
+            expired_means: ErrorCode::SessionExpired,
         };
-        if self.is_local(session) {
-            if request.op == op::CLOSE_SESSION {
-                self.locals.remove(session);
-                self.following().closes.insert(session, pending);
-                return self.close_local(session);
-            }
-            if makes_ephemeral(request.op, &request.body) {
-                if self.locals.can_upgrade() {
+        let is_local = self.is_local(session);
+        if is_local && request.op == op::CLOSE_SESSION {
+            self.locals.remove(session);
+            self.following().closes.insert(session, pending);
+            return self.close_local(session);
+        }
+        if self.local_sessions().contains(session) && makes_ephemeral(request.op, &request.body) {
+            pending.expired_means = ErrorCode::EphemeralOnLocalSession;
+            if self.locals.can_upgrade() {
+                // The leader had no room for the session.
+                pending.expired_means = ErrorCode::SystemError;
+                if is_local {
                     let timeout_ms = self.local_sessions().timeout_ms(session);
                     self.locals.begin_upgrade(session);
                     self.forward_open(session, None, timeout_ms.unwrap_or(0));
-                } else {
-                    pending.is_local_ephemeral = true;
                 }
             }
         }
@@ -331,20 +333,25 @@ impl Sequencer {
         {
             let cxid = rejection.cxid;
             let pending = following.take(rejection.session, |pending| pending.xid == cxid);
+            let session = rejection.session;
             let outcome = match rejection.errors[..] {
                 [code] if !rejection.is_multi => Outcome::Failed(code),
                 _ => Outcome::MultiFailed(rejection.errors),
             };
-            if let Some(pending) = pending
-                && let Some(origin) = pending.origin
-            {
+            if let Some(pending) = pending {
+                let answer = if pending.op == op::CREATE_SESSION {
+                    self.locals.end_upgrade(session);
+                    not_opened(session)
+                } else {
+                    reply(&pending, outcome)
+                };
                 self.history.insert(Item {
                     zxid: rejection.after.max(self.committed),
                     changes: Vec::new(),
-                    answer: Some((origin, reply(&pending, outcome))),
+                    answer: pending.origin.map(|origin| (origin, answer)),
                 });
             }
-            self.close_local(rejection.session);
+            self.close_local(session);
         }
     }
 
@@ -446,17 +453,14 @@ impl Sequencer {
 }
 
 fn reply(pending: &Pending, mut outcome: Outcome) -> Answer {
-    if pending.is_local_ephemeral {
-        // The leader cannot know better.
-        let codes = match &mut outcome {
-            Outcome::Failed(code) => std::slice::from_mut(code),
-            Outcome::MultiFailed(codes) => codes,
-            _ => &mut [],
-        };
-        for code in codes {
-            if *code == ErrorCode::SessionExpired {
-                *code = ErrorCode::EphemeralOnLocalSession;
-            }
+    let codes = match &mut outcome {
+        Outcome::Failed(code) => std::slice::from_mut(code),
+        Outcome::MultiFailed(codes) => codes,
+        _ => &mut [],
+    };
+    for code in codes {
+        if *code == ErrorCode::SessionExpired {
+            *code = pending.expired_means;
         }
     }
     Answer::Reply {

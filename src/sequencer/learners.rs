@@ -28,15 +28,20 @@ impl Sequencer {
         let owner = Owner::Learner(link);
         if request.op == op::CREATE_SESSION {
             let timeout_ms = i32::from_slice(&request.body).unwrap_or(0);
-            if self
-                .append(&create_session(timeout_ms), session, request.cxid, now, log)
-                .is_some()
-            {
+            let txn = create_session(timeout_ms);
+            if self.append(&txn, session, request.cxid, now, log).is_some() {
                 self.sessions
                     .opened_elsewhere(session, Some(owner), timeout_ms, now.monotonic_ms);
                 self.step(Vec::new(), None);
+                return None;
             }
-            return None;
+            return Some(Rejection {
+                session,
+                cxid: request.cxid,
+                after: self.tree.tip_zxid(),
+                is_multi: false,
+                errors: vec![ErrorCode::SystemError],
+            });
         }
         self.sessions.touch(session, now.monotonic_ms);
         let identities: Vec<Identity> = request

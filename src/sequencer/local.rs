@@ -69,6 +69,11 @@ impl Locals {
         self.upgrading.insert(session);
     }
 
+    /// The leader could not open it.
+    pub(super) fn end_upgrade(&mut self, session: SessionId) {
+        self.upgrading.remove(&session);
+    }
+
     pub(super) fn heard(&mut self, shard: ShardId, as_of_ms: u64, sessions: &[SessionId]) {
         self.table.heard(shard, as_of_ms, sessions);
     }

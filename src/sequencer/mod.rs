@@ -406,12 +406,7 @@ impl Sequencer {
             Some(_) => attached(session, timeout_ms),
             None => {
                 self.sessions.remove(session);
-                // To refuse the session would tell the client that it had expired; a closed
-                // connection tells it to try again.
-                Answer::Detached {
-                    session,
-                    reason: ErrorCode::ConnectionLoss,
-                }
+                not_opened(session)
             }
         };
         self.step(Vec::new(), Some((origin, answer)));
@@ -565,6 +560,15 @@ impl Sequencer {
         self.request_snapshot_if_due();
         let item = self.item(changes, answer);
         self.history.push(item);
+    }
+}
+
+/// There was no room to open a session. To refuse it would tell the client that it had expired; a
+/// closed connection tells it to try again.
+fn not_opened(session: SessionId) -> Answer {
+    Answer::Detached {
+        session,
+        reason: ErrorCode::ConnectionLoss,
     }
 }
 

@@ -365,6 +365,39 @@ fn a_rejection_is_answered_in_its_turn() {
 }
 
 #[test]
+fn a_session_that_the_leader_has_no_room_for_stays_with_its_follower() {
+    let mut world = World::new(LocalSessions::Upgrading);
+    world.sequencer.follow(world.now);
+    let session = world.open(1);
+    world.create(session, 1, "/e", EPHEMERAL);
+    for (cxid, code) in [(0, ErrorCode::SystemError), (1, ErrorCode::SessionExpired)] {
+        world.sequencer.rejected(Rejection {
+            session,
+            cxid,
+            after: Zxid::ZERO,
+            is_multi: false,
+            errors: vec![code],
+        });
+    }
+    let answered = replies(&world.answers());
+    assert_eq!(answered, [(1, ErrorCode::SystemError)], "it lives");
+    // The next one tries again, and nothing is left that a close would wait for.
+    world.create(session, 2, "/e", EPHEMERAL);
+    world.ask(session, 1, 3, op::CLOSE_SESSION, &Nothing);
+    let forwarded = world.forwarded();
+    assert_eq!(
+        forwarded,
+        [
+            (op::CREATE_SESSION, 0),
+            (op::CREATE, 1),
+            (op::CREATE_SESSION, 0),
+            (op::CREATE, 2),
+            (op::CLOSE_SESSION, 3)
+        ]
+    );
+}
+
+#[test]
 fn a_follower_has_the_leader_open_a_session_for_everybody() {
     let mut world = World::new(LocalSessions::Upgrading);
     world.sequencer.follow(world.now);
