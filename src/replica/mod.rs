@@ -91,9 +91,14 @@ pub enum Output {
         /// The sessions, with their timeouts in milliseconds.
         sessions: Vec<(SessionId, i32)>,
     },
-    /// Serve clients: each shard gets a view ([`Replica::view`]). Clients that have seen up to
-    /// this zxid are welcome, and with [`Mode::ReadOnly`] only those who make do with reading.
-    Serve(Zxid),
+    /// Serve clients: each shard gets a view ([`Replica::view`]).
+    Serve {
+        /// Clients that have seen up to this zxid are welcome.
+        seen: Zxid,
+        /// Whether only those are who make do with reading. When this is carried out, it may all be
+        /// over already, and [`Replica::mode`] another one.
+        is_read_only: bool,
+    },
     /// Serve nobody: disconnect all clients; each shard gets a view of an empty tree.
     Retire,
 }
@@ -522,6 +527,9 @@ impl Replica {
         self.is_serving = true;
         self.serves_from = self.sequencer.published_zxid();
         self.seen = Zxid::new(epoch, 0);
-        self.outputs.push_back(Output::Serve(self.seen_zxid()));
+        self.outputs.push_back(Output::Serve {
+            seen: self.seen_zxid(),
+            is_read_only: false,
+        });
     }
 }

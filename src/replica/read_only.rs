@@ -31,7 +31,10 @@ impl Replica {
         self.sequencer.serve_read_only();
         self.is_serving = true;
         self.serves_from = zxid;
-        self.outputs.push_back(Output::Serve(self.seen_zxid()));
+        self.outputs.push_back(Output::Serve {
+            seen: self.seen_zxid(),
+            is_read_only: true,
+        });
     }
 
     /// Disconnects those who only read.

@@ -303,11 +303,13 @@ impl SequencerLoop {
                     view,
                     sessions,
                 } => self.parts.background.send_tree(link, view, sessions),
-                Output::Serve(seen) => self.tell_shards(|replica| ToShard::Serve {
-                    view: Box::new(replica.view()),
-                    seen,
-                    is_read_only: replica.is_read_only(),
-                })?,
+                Output::Serve { seen, is_read_only } => {
+                    self.tell_shards(|replica| ToShard::Serve {
+                        view: Box::new(replica.view()),
+                        seen,
+                        is_read_only,
+                    })?
+                }
                 Output::Retire => self.tell_shards(|replica| ToShard::Retire {
                     view: Box::new(replica.view()),
                 })?,

@@ -452,7 +452,8 @@ fn without_a_leader_nothing_is_written() {
             (4, ErrorCode::NotReadOnly)
         ]
     );
-    for session in [global, session] {
+    let unheard = SessionId(0x0800_0000_0000_0001);
+    for session in [global, session, unheard] {
         world.handle(ToSequencer::ReattachSession {
             origin: origin(3),
             session,
@@ -468,6 +469,10 @@ fn without_a_leader_nothing_is_written() {
     assert!(
         matches!(answers[1].1, Answer::SessionRefused),
         "it is closed"
+    );
+    assert!(
+        matches!(answers[2].1, Answer::Detached { .. }),
+        "another server may know it"
     );
     assert_eq!(world.log.0.len(), 2, "nothing was logged");
     // A session for readers ends with the mode.
