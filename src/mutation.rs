@@ -29,6 +29,8 @@ pub enum Mutation {
     FarBehindServes,
     /// Watches are fired after the change can be seen.
     WatchAfterVisible,
+    /// A leader answers a sync without asking a quorum whether it still leads.
+    SyncUnasked,
     /// Sessions expire although a shard or a learner has not said whom it heard from.
     ExpireUnheard,
 }

@@ -6,6 +6,7 @@ use crate::jute::proto::{
     Create2Response, CreateResponse, ErrorResponse, ExistsResponse, MultiHeader, SetDataResponse,
 };
 use crate::jute::{Decoder, JuteError, Record, op};
+use crate::sequencer::LocalSessions;
 use crate::types::{ErrorCode, Zxid, path};
 
 use super::ask::{Asked, Op};
@@ -27,6 +28,8 @@ pub struct Answer<'a> {
     pub body: &'a [u8],
     /// The session that asked.
     pub session: i64,
+    /// What sessions of one member may do.
+    pub local_sessions: LocalSessions,
 }
 
 impl Answer<'_> {
@@ -40,15 +43,53 @@ impl Answer<'_> {
             Op::Create { .. } | Op::Set { .. } | Op::Delete { .. } => self.check_write(model),
             Op::Multi(ops) => self.check_multi(model, ops),
             Op::Sync(_) => self.check_sync(),
-            Op::Exists(path, _) => self.check_exists(model, path),
-            Op::Get(path, _) => self.check_get(model, path),
-            Op::Children(path, _) => self.check_children(model, path),
+            Op::Exists(path, _) => self.check_exists(model.node_at(path, self.zxid)),
+            Op::Get(path, _) => self.check_get(model.node_at(path, self.zxid)),
+            Op::Children(path, _) => {
+                let children = model.children_at(path, self.zxid);
+                self.check_children(model.node_at(path, self.zxid), &children)
+            }
             Op::AddWatch(..) | Op::Restore(_) | Op::Ping | Op::Close | Op::Check { .. } => Ok(()),
         };
         is_right.map_err(|(invariant, what)| {
             let (op, zxid, err) = (&self.asked.op, self.zxid, self.err);
             (invariant, format!("{op:?} at {zxid}, code {err}: {what}"))
         })
+    }
+
+    /// The same, of a member that knows no leader: it shows what its log holds, and takes no write.
+    ///
+    /// # Errors
+    /// Where it is not right.
+    pub fn check_without_leader(&self, model: &Model) -> Result<(), Wrong> {
+        let (op, zxid, err) = (&self.asked.op, self.zxid, self.err);
+        let wrong = |what: String| {
+            (
+                Invariant::ReadsTrue,
+                format!("{op:?} at {zxid}, code {err}: {what}"),
+            )
+        };
+        let nodes = model.frozen_at(zxid);
+        let nodes = nodes.ok_or_else(|| wrong("no member without a leader ended there".into()))?;
+        let is_refused = err == ErrorCode::NotReadOnly.code();
+        let is_right = match op {
+            Op::Ping | Op::Close => return Ok(()),
+            _ if op.is_write() || matches!(op, Op::Sync(_)) => {
+                require(is_refused, Invariant::ReadsTrue, || {
+                    "it was not refused".into()
+                })
+            }
+            Op::Exists(path, _) => self.check_exists(nodes.get(path)),
+            Op::Get(path, _) => self.check_get(nodes.get(path)),
+            Op::Children(path, _) => {
+                let prefix = format!("{path}/");
+                let below = nodes.keys().filter_map(|path| path.strip_prefix(&prefix));
+                let names: Vec<&str> = below.filter(|name| !name.contains('/')).collect();
+                self.check_children(nodes.get(path), &names)
+            }
+            _ => Ok(()),
+        };
+        is_right.map_err(|(_, what)| wrong(what))
     }
 
     /// Whether the error is one that says nothing about the tree: no room on the disk, or the
@@ -80,8 +121,14 @@ impl Answer<'_> {
         if self.is_refusal() {
             return Ok(());
         }
-        self.check_order(self.err == 0)?;
         let op = &self.asked.op;
+        if op.makes_ephemeral() && self.local_sessions == LocalSessions::Enabled {
+            let expected = ErrorCode::EphemeralOnLocalSession.code();
+            return require(self.err == expected, Invariant::Ephemerals, || {
+                "the session is known to one member alone".into()
+            });
+        }
+        self.check_order(self.err == 0)?;
         if self.err != 0 {
             let expected = expected_error(model, op, self.zxid);
             return require(expected == self.err, Invariant::ReadsTrue, || {
@@ -221,15 +268,16 @@ impl Answer<'_> {
         })
     }
 
-    fn check_exists(&self, model: &Model, path: &str) -> Result<(), Wrong> {
-        let node = self.node(model, path)?;
-        let Some(node) = node else { return Ok(()) };
+    fn check_exists(&self, node: Option<&Node>) -> Result<(), Wrong> {
+        let Some(node) = self.found(node)? else {
+            return Ok(());
+        };
         let response = ExistsResponse::from_slice(self.body).map_err(unreadable)?;
         same(&response.stat, &node.stat)
     }
 
-    fn check_get(&self, model: &Model, path: &str) -> Result<(), Wrong> {
-        let Some(node) = self.node(model, path)? else {
+    fn check_get(&self, node: Option<&Node>) -> Result<(), Wrong> {
+        let Some(node) = self.found(node)? else {
             return Ok(());
         };
         let mut from = Decoder::new(self.body);
@@ -239,21 +287,20 @@ impl Answer<'_> {
         same(&stat, &node.stat)
     }
 
-    fn check_children(&self, model: &Model, path: &str) -> Result<(), Wrong> {
-        let Some(node) = self.node(model, path)? else {
+    fn check_children(&self, node: Option<&Node>, names: &[&str]) -> Result<(), Wrong> {
+        let Some(node) = self.found(node)? else {
             return Ok(());
         };
         let mut from = Decoder::new(self.body);
         let mut children = Vec::<&str>::decode(&mut from).map_err(unreadable)?;
         let stat = Stat::decode(&mut from).map_err(unreadable)?;
         children.sort_unstable();
-        same(&children, &model.children_at(path, self.zxid))?;
+        same(children.as_slice(), names)?;
         same(&stat, &node.stat)
     }
 
-    /// The node that a read found, which must be the one that is there.
-    fn node<'m>(&self, model: &'m Model, path: &str) -> Result<Option<&'m Node>, Wrong> {
-        let node = model.node_at(path, self.zxid);
+    /// The node that a read must have found, or its absence.
+    fn found<'m>(&self, node: Option<&'m Node>) -> Result<Option<&'m Node>, Wrong> {
         let expected = node.map_or(ErrorCode::NoNode.code(), |_| 0);
         require(self.err == expected, Invariant::ReadsTrue, || {
             format!("expected the code {expected}")

@@ -76,6 +76,11 @@ impl Op {
         )
     }
 
+    /// Whether it makes an ephemeral node.
+    pub fn makes_ephemeral(&self) -> bool {
+        matches!(self, Op::Create { mode, .. } if mode.is_ephemeral())
+    }
+
     fn code(&self) -> i32 {
         match self {
             Op::Create {
@@ -216,6 +221,20 @@ impl Op {
                 ]),
                 with_stat: random.one_in(2),
             },
+        }
+    }
+
+    /// What a client asks for where there is no leader: reads, and now and then what must be refused.
+    pub fn any_without_leader(random: &mut Random, unique: impl Fn(u64) -> Vec<u8>) -> Op {
+        let path = random.pick(&PATHS).to_owned();
+        match random.below(8) {
+            0 => Op::set(random, path, unique(0)),
+            1 => Op::create(random, path, unique(0)),
+            2 => Op::multi(random, unique),
+            3 => Op::Sync(path),
+            4 | 5 => Op::Exists(path, false),
+            6 => Op::Children(random.pick(&PARENTS).to_owned(), false),
+            _ => Op::Get(path, false),
         }
     }
 

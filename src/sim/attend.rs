@@ -112,7 +112,10 @@ impl World {
                     SIGNATURE.encode(&mut tree);
                     self.with(at, |replica, _| replica.tree_piece(link, &tree, true));
                 }
-                Output::Serve(seen) => self.serve(at, seen),
+                Output::Serve { seen, is_read_only } if is_read_only => {
+                    self.serve_readers(at, seen);
+                }
+                Output::Serve { seen, .. } => self.serve(at, seen),
                 Output::Retire => self.retire(at),
             }
         }
@@ -163,6 +166,27 @@ impl World {
         }
     }
 
+    /// A member that knows no leader begins to serve those who make do with reading, unless it has
+    /// found one meanwhile.
+    fn serve_readers(&mut self, at: usize, seen: Zxid) {
+        let process = self.members[at].process.as_mut();
+        let process = process.expect("it has just spoken");
+        process.stint += 1;
+        let view = process.replica.view();
+        let views: Vec<_> = process
+            .shards
+            .iter()
+            .map(|_| process.replica.view())
+            .collect();
+        if process.replica.is_read_only() {
+            self.model.freeze(&view);
+        }
+        say!(self.course, "member {at} lets read as of {}", view.zxid());
+        for (shard, view) in views.into_iter().enumerate() {
+            self.tell_shard(at, shard, ToShard::ServeReaders(Box::new(view), seen));
+        }
+    }
+
     /// A member begins to serve clients.
     fn serve(&mut self, at: usize, seen: Zxid) {
         let process = self.members[at].process.as_mut();
@@ -174,9 +198,10 @@ impl World {
             replica.sequencer().tree().digest_at(view.zxid()),
         );
         let epoch = seen.epoch();
-        process.published = zxid;
-        process.view = Some(replica.view());
         let views: Vec<_> = process.shards.iter().map(|_| replica.view()).collect();
+        process.stint += 1;
+        process.published = zxid;
+        process.view = Some(process.replica.view());
         say!(
             self.course,
             "member {at} serves as {mode:?} from {zxid} on, epoch {epoch}"
@@ -331,6 +356,7 @@ impl World {
         match thread.inbox.pop_front() {
             Some(ToShard::Batch(batch)) => thread.shard.publish(&batch, now),
             Some(ToShard::Serve(view, seen)) => thread.shard.begin(*view, seen, false, now),
+            Some(ToShard::ServeReaders(view, seen)) => thread.shard.begin(*view, seen, true, now),
             Some(ToShard::Retire(view)) => thread.shard.retire(*view, now),
             None => {}
         }

@@ -24,14 +24,17 @@ pub struct Client {
     timeout_ms: i32,
     /// The newest zxid that it was shown.
     seen: Zxid,
+    /// The newest that members without a leader have shown it since: what a leader may take back.
+    seen_alone: Zxid,
     connection: Option<Connection>,
     connections: u64,
     values: u64,
     watching: Watching,
     /// It asks for something once in so many of its turns.
     pace: u64,
-    /// Whether it only reads, until the faults have ended.
-    only_reads: bool,
+    tastes: Tastes,
+    /// Where its session was opened, if it lives there alone as far as is known.
+    home: Option<Home>,
     /// Until when it does nothing at all, in microseconds.
     pub silent_until_us: u64,
     /// When it asked the last thing that was answered, in microseconds.
@@ -41,16 +44,40 @@ pub struct Client {
     excused_until_us: u64,
     /// When it last sent something, in microseconds, and to which of a member's processes.
     sent: (u64, u32),
-    /// Whether it has never let its timeout pass without sending something since it has its session.
+    /// Whether it has never let its timeout pass without something of it arriving since it has its
+    /// session.
     is_patient: bool,
+    /// Until when some member and it may not hear each other, in microseconds.
+    cut_off_until_us: u64,
     /// Whether it has asked to close its session.
     is_closing: bool,
+}
+
+/// What a client is like.
+#[derive(Clone, Copy)]
+pub struct Tastes {
+    /// Whether it only reads, until the faults have ended.
+    pub only_reads: bool,
+    /// Whether it makes do with a member that knows no leader.
+    pub makes_do: bool,
+}
+
+/// A stretch of time in which a member serves without a break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Home {
+    member: usize,
+    life: u32,
+    stint: u32,
 }
 
 /// A connection to a member.
 struct Connection {
     pipe: u64,
     member: usize,
+    /// When the client connected.
+    home: Home,
+    /// Whether only reading is allowed.
+    is_read_only: bool,
     is_up: bool,
     input: Vec<u8>,
     asked: VecDeque<Asked>,
@@ -71,14 +98,16 @@ const EXCUSED_US: u64 = 2_000_000;
 
 impl Client {
     /// A client without a session, which asks for something once in so many of its turns.
-    pub fn new(timeout_ms: i32, pace: u64, only_reads: bool) -> Client {
+    pub fn new(timeout_ms: i32, pace: u64, tastes: Tastes) -> Client {
         Client {
             pace,
-            only_reads,
+            tastes,
+            home: None,
             session: 0,
             password: vec![0; 16],
             timeout_ms,
             seen: Zxid::ZERO,
+            seen_alone: Zxid::ZERO,
             connection: None,
             connections: 0,
             values: 0,
@@ -88,8 +117,15 @@ impl Client {
             excused_until_us: 0,
             sent: (0, 0),
             is_patient: false,
+            cut_off_until_us: 0,
             is_closing: false,
         }
+    }
+
+    /// Whether it has a session at this member.
+    pub fn is_at(&self, member: usize) -> bool {
+        let is_there = |its: &Connection| its.is_up && its.member == member;
+        self.connection.as_ref().is_some_and(is_there) && !self.is_closing
     }
 
     fn timeout_us(&self) -> u64 {
@@ -107,6 +143,12 @@ impl Client {
         self.sent = (now_us, life);
     }
 
+    /// Until then some member and it may not hear each other.
+    pub fn cut_off(&mut self, until_us: u64) {
+        self.cut_off_until_us = self.cut_off_until_us.max(until_us);
+        self.is_patient = false;
+    }
+
     /// Something that it asked for at this time was answered.
     fn note_heard(&mut self, asked_us: u64) {
         if asked_us > self.heard_us + self.survives_us() {
@@ -117,6 +159,7 @@ impl Client {
 
     fn forget_session(&mut self) {
         self.session = 0;
+        self.home = None;
         self.password = vec![0; 16];
         self.watching = Watching::default();
         self.is_closing = false;
@@ -161,6 +204,11 @@ impl World {
             return;
         };
         let shard = self.course.random.index(process.shards.len());
+        let home = Home {
+            member: to,
+            life: self.members[to].life,
+            stint: process.stint,
+        };
         let now_us = self.course.now_us;
         let client = &mut self.clients[at];
         client.connections += 1;
@@ -179,6 +227,8 @@ impl World {
         client.connection = Some(Connection {
             pipe,
             member: to,
+            home,
+            is_read_only: false,
             is_up: false,
             input: Vec::new(),
             asked: VecDeque::new(),
@@ -189,11 +239,11 @@ impl World {
         client.note_sent(now_us, self.members[to].life);
         let request = ConnectRequest {
             protocol_version: 0,
-            last_zxid_seen: client.seen.0,
+            last_zxid_seen: client.seen.max(client.seen_alone).0,
             timeout_ms: client.timeout_ms,
             session_id: client.session,
             passwd: Some(&client.password),
-            read_only: false,
+            read_only: client.tastes.makes_do,
         };
         let mut frame = vec![0; 4];
         request.encode(&mut frame);
@@ -219,8 +269,9 @@ impl World {
             return;
         };
         client.watching.disconnected();
-        // The connection may take the wish along: nothing more is to be asked of that session.
-        if client.is_closing {
+        // The connection may take the wish along: nothing more is to be asked of that session. Nor can
+        // one that knows no leader go on elsewhere.
+        if client.is_closing || connection.is_read_only {
             client.forget_session();
         }
         say!(
@@ -244,6 +295,8 @@ impl World {
         let is_idle = now_us - connection.sent_us > client.timeout_us() / 4;
         let is_elsewhere = self.is_calm && connection.member != at % self.members.len();
         let has_room = connection.asked.len() < PIPELINE_MAX && !client.is_closing;
+        // Every member's clients have to come to a write.
+        let pace = client.pace.min(if self.is_calm { 3 } else { u64::MAX });
         let random = &mut self.course.random;
         if is_elsewhere || random.one_in(250) && !self.is_calm {
             self.disconnect(at, "it moves on");
@@ -256,12 +309,15 @@ impl World {
             self.ask(at, Op::Close);
         } else if is_idle {
             self.ask(at, Op::Ping);
-        } else if has_room && self.has_requests && random.one_in(client.pace) {
+        } else if has_room && self.has_requests && random.one_in(pace) {
+            let is_read_only = connection.is_read_only;
             let client = &mut self.clients[at];
             client.values += 1;
             let value = client.values;
             let unique = |part: u64| format!("{at}.{value}.{part}").into_bytes();
-            let op = if client.only_reads && !self.is_calm {
+            let op = if is_read_only {
+                Op::any_without_leader(random, unique)
+            } else if client.tastes.only_reads && !self.is_calm {
                 Op::any_read(random)
             } else {
                 Op::any(random, unique)
@@ -270,9 +326,10 @@ impl World {
         }
     }
 
-    fn ask(&mut self, at: usize, op: Op) {
+    /// A client asks for something, if it can.
+    pub fn ask(&mut self, at: usize, op: Op) {
         let client = &mut self.clients[at];
-        let Some(connection) = &mut client.connection else {
+        let Some(connection) = client.connection.as_mut().filter(|its| its.is_up) else {
             return;
         };
         let mut body = Vec::new();

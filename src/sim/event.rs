@@ -31,6 +31,8 @@ pub enum Event {
     Resume(usize),
     /// A client has its turn.
     Client(usize),
+    /// A client asks for a sync, whatever else it waits for.
+    Sync(usize),
     /// A process of a member ends with the power of its machine, which comes back after a while.
     PowerLoss {
         /// Whose.
@@ -61,6 +63,8 @@ pub enum Turn {
     Segment,
     /// The background thread writes a snapshot.
     Snapshot,
+    /// It purges what newer snapshots make needless.
+    Purge,
     /// What an idle log does now and then.
     Upkeep,
     /// Connects to the leader.

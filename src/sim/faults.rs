@@ -6,7 +6,8 @@ use crate::zab::leader::Leader;
 
 use super::course::say;
 use super::event::Event;
-use super::member::Ending;
+use super::member::{Ending, Member};
+use super::network::CLIENT_NODES;
 use super::options::{Aim, Options};
 use super::process;
 use super::random::Random;
@@ -25,8 +26,12 @@ pub enum Fault {
     OneWay,
     /// A member is cut off from all others.
     Isolate,
+    /// The observers are cut off from the voters.
+    Observers,
     /// The ensemble falls into two parts.
     Split,
+    /// A client and some members cannot hear each other, or cannot one way only.
+    CutClient,
     /// A connection breaks at any byte.
     Break,
     /// A process is stopped for a while.
@@ -53,6 +58,9 @@ pub enum Fault {
     Stall,
     /// The leader's process is stopped, and cut off for a little longer.
     Trance,
+    /// The leader's process is stopped until another one leads and writes, and still cut off when it
+    /// goes on.
+    Depose,
     /// Everything is stopped for longer than sessions live.
     LongPause,
 }
@@ -65,7 +73,10 @@ const ALL: &[Fault] = &[
     Fault::Blackout,
     Fault::OneWay,
     Fault::Isolate,
+    Fault::Observers,
     Fault::Split,
+    Fault::CutClient,
+    Fault::CutClient,
     Fault::Break,
     Fault::Break,
     Fault::Pause,
@@ -81,7 +92,7 @@ const ALL: &[Fault] = &[
     Fault::Stall,
 ];
 
-const AIMS: [(Aim, &[Fault]); 5] = [
+const AIMS: [(Aim, &[Fault]); 6] = [
     (Aim::Chance, ALL),
     (
         Aim::NewEpoch,
@@ -103,6 +114,7 @@ const AIMS: [(Aim, &[Fault]); 5] = [
             Fault::Stall,
         ],
     ),
+    (Aim::Deposed, &[Fault::Depose]),
 ];
 
 /// Millionths by which clocks are wrong at most.
@@ -133,7 +145,7 @@ impl Faults {
     /// Chooses what is to go wrong: a run of one or two kinds of faults finds what one of all
     /// kinds would not come to.
     pub fn new(random: &mut Random, options: Options) -> Faults {
-        let chosen = random.index(8);
+        let chosen = random.index(9);
         let chosen = AIMS.get(chosen).unwrap_or(&AIMS[0]);
         let named = AIMS.iter().find(|(aim, _)| options.aim == Some(*aim));
         let (aim, kinds) = *named.unwrap_or(chosen);
@@ -157,6 +169,8 @@ impl Faults {
     pub fn paces(&self) -> &'static [u64] {
         match self.aim {
             Aim::Sleep => &[10],
+            // Nor is a leader deposed that way where something is always under way: a sync waits for it.
+            Aim::Deposed => &[10, 40],
             _ => &[1, 1, 1, 3, 10],
         }
     }
@@ -210,6 +224,21 @@ impl World {
                 self.pause(at, span_us);
                 self.part(&|member| member == at, span_us + 20_000);
             }
+            Fault::Depose => {
+                let now_us = self.course.now_us;
+                let is_stopped = |member: &Member| member.paused_until_us > now_us;
+                if let Some(at) = self.leader()
+                    && !self.members.iter().any(is_stopped)
+                {
+                    let span_us = self.course.random.between(700_000, 1_200_000);
+                    self.pause(at, span_us);
+                    self.part(&|member| member == at, span_us + 20_000);
+                    for client in (0..self.clients.len()).filter(|c| self.clients[*c].is_at(at)) {
+                        let early_us = self.course.random.below(50_000);
+                        self.course.after(span_us - early_us, Event::Sync(client));
+                    }
+                }
+            }
             Fault::LongPause => {
                 let span_us = self.course.random.between(1_000_000, 4_500_000);
                 for at in 0..self.members.len() {
@@ -232,6 +261,14 @@ impl World {
                 say!(self.course, "member {at} is cut off");
                 self.part(&|member| member == at, span_us);
             }
+            Fault::Observers => {
+                let voters = self.shape.voters;
+                if voters < self.members.len() {
+                    say!(self.course, "the observers are cut off");
+                    self.part(&|member| member >= voters, span_us);
+                }
+            }
+            Fault::CutClient => self.cut_client(2 * span_us),
             Fault::Split => {
                 let chosen = self.course.random.next();
                 say!(self.course, "the network falls apart");
@@ -300,6 +337,30 @@ impl World {
         for from in 0..count {
             for to in (0..count).filter(|to| is_one_side(from) != is_one_side(*to)) {
                 self.network.part(from, to, until_us);
+            }
+        }
+    }
+
+    fn cut_client(&mut self, span_us: u64) {
+        let (until_us, client) = (
+            self.course.now_us + span_us,
+            self.course.random.index(self.clients.len()),
+        );
+        let (ways, chosen) = (self.course.random.below(4), self.course.random.next());
+        let is_cut = |member: &usize| chosen >> member & 1 == 1;
+        let cut: Vec<usize> = (0..self.members.len()).filter(is_cut).collect();
+        say!(
+            self.course,
+            "client {client} is cut off from members {cut:?}"
+        );
+        self.clients[client].cut_off(until_us);
+        for member in cut {
+            let place = CLIENT_NODES + client;
+            if ways != 1 {
+                self.network.part(place, member, until_us);
+            }
+            if ways != 2 {
+                self.network.part(member, place, until_us);
             }
         }
     }

@@ -8,8 +8,9 @@ use crate::io::SECTOR;
 use crate::io::memory::MemoryDisk;
 use crate::replica::Replica;
 use crate::sequencer::Now;
-use crate::snapshot;
+use crate::snapshot::{self, RETAIN_COUNT_MIN};
 use crate::types::{LinkId, ServerId};
+use crate::wal;
 
 use super::checks::Invariant;
 use super::clock::Clock;
@@ -133,6 +134,7 @@ impl World {
             disk: member.disk.clone(),
             shards: member.shards,
             snap_count: self.snap_count,
+            leniency: self.leniency,
             seed: self.course.random.next(),
             now: member.now(now_us),
         };
@@ -150,6 +152,9 @@ impl World {
         }
         self.turn_after(at, TICK_US, Turn::Tick);
         self.turn_after(at, 1_000_000, Turn::Upkeep);
+        if let Some(interval_us) = self.purge_interval_us {
+            self.turn_after(at, interval_us, Turn::Purge);
+        }
         for other in 0..self.members.len() {
             if other != at {
                 let wait_us = self.course.random.between(500, 5_000);
@@ -250,6 +255,7 @@ impl World {
             Turn::Written(id) => self.written(at, id),
             Turn::Segment => self.make_segment(at),
             Turn::Snapshot => self.write_snapshot(at),
+            Turn::Purge => self.purge(at),
             Turn::Upkeep => {
                 self.with(at, |replica, _| replica.upkeep());
                 self.turn_after(at, 1_000_000, Turn::Upkeep);
@@ -347,6 +353,25 @@ impl World {
             drop(request);
             process.replica.snapshot_ended(now);
             say!(self.course, "member {at} has written a snapshot of {zxid}");
+        }
+    }
+
+    /// As a server does with `autopurge.purgeInterval`.
+    fn purge(&mut self, at: usize) {
+        let (disk, folder) = (&self.members[at].disk, Member::folder());
+        // A failure leaves files.
+        if let Ok(Some(oldest_kept)) = snapshot::purge(disk, &folder, RETAIN_COUNT_MIN)
+            && let Ok(removed) = wal::purge(disk, &folder, oldest_kept)
+            && !removed.is_empty()
+        {
+            let count = removed.len();
+            say!(
+                self.course,
+                "member {at} has purged {count} segments before {oldest_kept}"
+            );
+        }
+        if let Some(interval_us) = self.purge_interval_us {
+            self.turn_after(at, interval_us, Turn::Purge);
         }
     }
 

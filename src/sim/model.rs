@@ -44,6 +44,9 @@ pub struct Model {
     /// Stretches that were committed before anybody delivered them one by one: from after the one
     /// zxid up to and with the other.
     jumps: BTreeMap<Zxid, Zxid>,
+    /// What members show that know no leader, by the end of their log: what that holds is the same
+    /// everywhere, although it may never be committed.
+    frozen: BTreeMap<Zxid, BTreeMap<String, Node>>,
 }
 
 impl Model {
@@ -250,6 +253,21 @@ impl Model {
             }
         }
         Ok(())
+    }
+
+    /// A member shows all that its log holds, to those who only read.
+    pub fn freeze(&mut self, view: &View) {
+        let nodes = self.frozen.entry(view.zxid()).or_default();
+        view.for_each(&mut |path, _| {
+            if let Some(node) = node_of(view, path) {
+                nodes.insert(path.to_owned(), node);
+            }
+        });
+    }
+
+    /// The nodes that such a member shows as of a zxid.
+    pub fn frozen_at(&self, zxid: Zxid) -> Option<&BTreeMap<String, Node>> {
+        self.frozen.get(&zxid)
     }
 
     /// What a view shows otherwise than the history; both are as of the same zxid.

@@ -13,7 +13,7 @@ pub struct Shape {
 }
 
 /// The shapes that seeds choose from.
-pub const SHAPES: [Shape; 4] = [
+pub const SHAPES: [Shape; 5] = [
     Shape {
         voters: 1,
         observers: 0,
@@ -21,6 +21,10 @@ pub const SHAPES: [Shape; 4] = [
     Shape {
         voters: 3,
         observers: 0,
+    },
+    Shape {
+        voters: 3,
+        observers: 1,
     },
     Shape {
         voters: 5,
@@ -77,6 +81,8 @@ pub enum Aim {
     Slowness,
     /// Processes are stopped.
     Sleep,
+    /// Leaders sleep through the election of another one, and are asked before they know.
+    Deposed,
 }
 
 impl FromStr for Aim {
@@ -89,9 +95,10 @@ impl FromStr for Aim {
             "lost-leader" => Aim::LostLeader,
             "slowness" => Aim::Slowness,
             "sleep" => Aim::Sleep,
+            "deposed" => Aim::Deposed,
             _ => {
                 return Err(format!(
-                    "{text}: wanted chance, new-epoch, lost-leader, slowness or sleep"
+                    "{text}: wanted chance, new-epoch, lost-leader, slowness, sleep or deposed"
                 ));
             }
         })

@@ -32,6 +32,9 @@ pub const SYNC_LIMIT_MS: u64 = 500;
 /// How long members may be silent, in milliseconds.
 pub const SILENCE_LIMIT_MS: u64 = 300;
 
+/// After how many milliseconds without a leader clients may read.
+const READ_ONLY_AFTER_MS: u64 = 250;
+
 /// Milliseconds between two heartbeats of a leader.
 pub const HEARTBEAT_MS: u64 = 50;
 
@@ -41,6 +44,8 @@ pub enum ToShard {
     Batch(Arc<Batch>),
     /// Clients are served from this view on; those who have seen up to this zxid.
     Serve(Box<View>, Zxid),
+    /// The same, for those who make do with reading.
+    ServeReaders(Box<View>, Zxid),
     /// Nobody is served.
     Retire(Box<View>),
 }
@@ -68,6 +73,8 @@ pub struct Process {
     pub replica: Replica,
     /// Its clients' side.
     pub shards: Vec<ShardThread>,
+    /// How often it has begun to serve.
+    pub stint: u32,
     /// What the checks see, while clients are served.
     pub view: Option<View>,
     /// Up to where it has published.
@@ -149,6 +156,15 @@ fn storage_options() -> StorageOptions {
     }
 }
 
+/// What an ensemble allows beyond what all allow.
+#[derive(Clone, Copy, Debug)]
+pub struct Leniency {
+    /// Whether clients may read where there is no leader.
+    pub is_read_only_mode: bool,
+    /// Whether sessions may live on one member.
+    pub local_sessions: LocalSessions,
+}
+
 /// What differs from process to process.
 pub struct Start {
     /// The member.
@@ -163,6 +179,8 @@ pub struct Start {
     pub snap_count: u32,
     /// For the draw of when.
     pub seed: u64,
+    /// What clients without a leader and sessions of one member may do.
+    pub leniency: Leniency,
     /// The time on its machine.
     pub now: Now,
 }
@@ -204,8 +222,11 @@ impl Process {
                 silence_limit_ms: SILENCE_LIMIT_MS,
                 heartbeat_ms: HEARTBEAT_MS,
                 leader_serves: true,
-                read_only_after_ms: None,
-                local_sessions: LocalSessions::Disabled,
+                read_only_after_ms: start
+                    .leniency
+                    .is_read_only_mode
+                    .then_some(READ_ONLY_AFTER_MS),
+                local_sessions: start.leniency.local_sessions,
                 notification_interval_ms: (200, 400),
             }),
             tree: tree_config(),
@@ -216,6 +237,7 @@ impl Process {
             shards: shards(start.shards, &replica, now),
             epoch: replica.current_epoch(),
             replica,
+            stint: 0,
             view: None,
             published: Zxid::ZERO,
             writes: BTreeMap::new(),

@@ -51,7 +51,7 @@ fn without_faults_nothing_fails() {
 }
 
 /// Each deliberate bug, what a run must be out for to find it, and of how many members.
-const BUGS: [(Mutation, Aim, &str); 12] = [
+const BUGS: [(Mutation, Aim, &str); 13] = [
     (Mutation::AckBeforeSync, Aim::LostLeader, "3"),
     (Mutation::CommitOnMinority, Aim::LostLeader, "3"),
     (Mutation::KeepEpoch, Aim::LostLeader, "3"),
@@ -64,6 +64,7 @@ const BUGS: [(Mutation, Aim, &str); 12] = [
     (Mutation::FarBehindServes, Aim::Slowness, "3"),
     (Mutation::WatchAfterVisible, Aim::Chance, "3"),
     (Mutation::ExpireUnheard, Aim::Sleep, "1"),
+    (Mutation::SyncUnasked, Aim::Deposed, "3"),
 ];
 
 /// The simulation finds bugs of the kinds that matter most, among them the holes that are known in

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::sequencer::LocalSessions;
 use crate::types::{Ensemble, LinkId, Zxid};
 
+use super::ask::Op;
 use super::checks::{Checks, Invariant};
-use super::client::Client;
+use super::client::{Client, Tastes};
 use super::clock::Clock;
 use super::course::{Course, say};
 use super::event::{Event, Turn};
@@ -14,7 +16,7 @@ use super::member::{Ending, Member};
 use super::model::Model;
 use super::network::{Arrival, End, Network, Piece};
 use super::options::{Options, SHAPES, Shape};
-use super::process;
+use super::process::{self, Leniency};
 use super::trace::Trace;
 
 /// True time with faults, until requests end, and until all is compared, in microseconds.
@@ -43,6 +45,10 @@ pub struct World {
     pub ensemble: Arc<Ensemble>,
     /// Transactions after which members take snapshots.
     pub snap_count: u32,
+    /// Between two purges of old snapshots and logs, in microseconds; `None` is never.
+    pub purge_interval_us: Option<u64>,
+    /// What it allows its clients.
+    pub leniency: Leniency,
     /// Time and chance.
     pub course: Course,
     /// The connections.
@@ -79,7 +85,7 @@ impl World {
         let mut course = Course::new(seed, Trace::new(options.is_traced));
         let random = &mut course.random;
         // Larger ensembles take longer to run, and find little that three members do not show.
-        let shape = SHAPES[[0, 1, 1, 1, 1, 1, 2, 2, 2, 3][random.index(10)]];
+        let shape = SHAPES[[0, 1, 1, 1, 1, 2, 3, 3, 3, 4][random.index(10)]];
         let shape = options.shape.unwrap_or(shape);
         let count = shape.voters + shape.observers;
         let faults = Faults::new(random, options);
@@ -93,17 +99,35 @@ impl World {
             Member::new(clock, 1 + random.index(2))
         });
         let members: Vec<Member> = members.collect();
+        let leniency = Leniency {
+            is_read_only_mode: random.one_in(3),
+            local_sessions: random.pick(&[
+                LocalSessions::Disabled,
+                LocalSessions::Disabled,
+                LocalSessions::Disabled,
+                LocalSessions::Enabled,
+                LocalSessions::Upgrading,
+                LocalSessions::Upgrading,
+            ]),
+        };
         let clients = (0..count + CLIENTS_MORE).map(|_| {
             let pace = random.pick(faults.paces());
             let timeout_ms = 1_500 + random.below(2_500) as i32;
-            Client::new(timeout_ms, pace, random.one_in(3))
+            let tastes = Tastes {
+                only_reads: random.one_in(3),
+                makes_do: leniency.is_read_only_mode && random.one_in(2),
+            };
+            Client::new(timeout_ms, pace, tastes)
         });
         let clients = clients.collect();
         let snap_count = random.pick(&[30, 60, 200, 100_000]);
+        let purge_interval_us = random.pick(&[None, Some(200_000), Some(1_000_000)]);
         World {
             shape,
             ensemble: process::ensemble(shape),
             snap_count,
+            purge_interval_us,
+            leniency,
             course,
             network: Network::default(),
             members,
@@ -125,6 +149,7 @@ impl World {
     pub fn run(&mut self) {
         let (shape, faults) = (self.shape, &self.faults);
         say!(self.course, "an ensemble of {shape}; {faults}");
+        say!(self.course, "{:?}", self.leniency);
         for at in 0..self.members.len() {
             let wait_us = self.course.random.below(20_000);
             self.course.after(wait_us, Event::Start(at));
@@ -177,6 +202,7 @@ impl World {
                 Event::Meet(first, second) => self.meet(first, second),
                 Event::Resume(member) => self.resume(member),
                 Event::Client(client) => self.client_turn(client),
+                Event::Sync(client) => self.ask(client, Op::Sync("/".to_owned())),
                 Event::PowerLoss {
                     member,
                     life,

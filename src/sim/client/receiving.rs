@@ -2,6 +2,7 @@
 
 use crate::jute::proto::{ConnectResponse, ReplyHeader, WatcherEvent};
 use crate::jute::{Decoder, Record, op};
+use crate::sequencer::LocalSessions;
 use crate::sim::answer::Answer;
 use crate::sim::ask::{Asked, Op};
 use crate::sim::checks::Invariant;
@@ -29,9 +30,10 @@ impl World {
             }
             Piece::Closed => {
                 let (member, was_up) = (connection.member, connection.is_up);
+                let is_read_only = connection.is_read_only;
                 client.connection = None;
                 client.watching.disconnected();
-                if client.is_closing {
+                if client.is_closing || is_read_only {
                     client.forget_session();
                 }
                 if was_up {
@@ -75,12 +77,13 @@ impl World {
         if response.session_id == 0 {
             return self.session_is_over(at, "refused");
         }
-        let now_us = self.course.now_us;
+        let (now_us, local_sessions) = (self.course.now_us, self.leniency.local_sessions);
         let client = &mut self.clients[at];
         let Some(connection) = &mut client.connection else {
             return;
         };
         connection.is_up = true;
+        connection.is_read_only = response.read_only;
         let is_new = client.session == 0;
         self.checks.require(
             is_new || client.session == response.session_id,
@@ -91,11 +94,15 @@ impl World {
         client.timeout_ms = response.timeout_ms;
         client.password = response.passwd.unwrap_or_default().to_vec();
         let sent_us = connection.sent_us;
+        let is_local = response.read_only || local_sessions != LocalSessions::Disabled;
+        if is_new && is_local {
+            client.home = Some(connection.home);
+        }
         let (session, member, seen) = (client.session, connection.member, client.seen);
         if is_new {
             client.heard_us = now_us;
             client.excused_until_us = 0;
-            client.is_patient = true;
+            client.is_patient = now_us >= client.cut_off_until_us;
             say!(
                 self.course,
                 "client {at} has the session {session:x} at member {member}"
@@ -127,10 +134,12 @@ impl World {
     /// silent for too long.
     fn session_is_over(&mut self, at: usize, how: &str) {
         let now_us = self.course.now_us;
+        let is_stranded = self.is_stranded(at);
         let client = &mut self.clients[at];
         let silent_us = now_us - client.heard_us;
         let is_due = client.is_closing
             || client.session == 0
+            || is_stranded
             || silent_us >= client.survives_us()
             || now_us <= client.excused_until_us;
         let session = client.session;
@@ -149,6 +158,7 @@ impl World {
         let is_kept_waiting = self.shape.voters == 1
             && client.sent.1 == self.members[0].life
             && client.is_patient
+            && !is_stranded
             && session != 0
             && !client.is_closing;
         self.checks
@@ -157,6 +167,18 @@ impl World {
             });
         self.clients[at].forget_session();
         self.disconnect(at, "its session is over");
+    }
+
+    /// Whether a client has a session that lives, as far as is known, on one member alone, and that
+    /// is another one than the client is connected to, or has had a break since.
+    fn is_stranded(&self, at: usize) -> bool {
+        let client = &self.clients[at];
+        let (Some(home), Some(connection)) = (client.home, &client.connection) else {
+            return false;
+        };
+        let member = &self.members[home.member];
+        let stint = member.process.as_ref().map(|process| process.stint);
+        connection.member != home.member || (member.life, stint) != (home.life, Some(home.stint))
     }
 
     fn take_answer(&mut self, at: usize, frame: &[u8]) {
@@ -177,29 +199,47 @@ impl World {
             let what = format!("client {at} is answered {} out of turn", header.xid);
             return self.checks.fail(Invariant::SessionOrder, what);
         };
+        let is_read_only = connection.is_read_only;
         client.note_heard(asked.at_us);
         let zxid = Zxid(header.zxid);
+        let seen = if is_read_only {
+            client.seen.max(client.seen_alone)
+        } else {
+            client.seen
+        };
         self.checks
-            .require(zxid >= client.seen, Invariant::SessionOrder, || {
+            .require(zxid >= seen, Invariant::SessionOrder, || {
                 format!(
-                    "client {at} is answered {:?} as of {zxid} and had seen {}",
-                    asked.op, client.seen
+                    "client {at} is answered {:?} as of {zxid} and had seen {seen}",
+                    asked.op
                 )
             });
-        client.seen = client.seen.max(zxid);
-        self.shown = self.shown.max(zxid);
+        if is_read_only {
+            client.seen_alone = seen.max(zxid);
+        } else {
+            client.seen = seen.max(zxid);
+            client.seen_alone = Zxid::ZERO;
+            self.shown = self.shown.max(zxid);
+        }
         let answer = Answer {
             asked: &asked,
             zxid,
             err: header.err,
             body: from.rest(),
             session: client.session,
+            local_sessions: self.leniency.local_sessions,
         };
-        if let Err((invariant, what)) = answer.check(&self.model) {
+        let checked = if is_read_only {
+            answer.check_without_leader(&self.model)
+        } else {
+            answer.check(&self.model)
+        };
+        if let Err((invariant, what)) = checked {
             return self.checks.fail(invariant, format!("client {at}: {what}"));
         }
         if answer.is_refusal() && header.err != ErrorCode::SystemError.code() {
-            return self.session_is_over(at, "an answer says so");
+            let how = format!("{:?} is answered {}", asked.op, header.err);
+            return self.session_is_over(at, &how);
         }
         self.after_answer(at, &asked, zxid, header.err);
     }
@@ -209,10 +249,9 @@ impl World {
             self.check_is_alive(at);
         }
         let client = &mut self.clients[at];
-        let member = client
-            .connection
-            .as_ref()
-            .map(|connection| connection.member);
+        let connection = client.connection.as_ref();
+        let is_read_only = connection.is_some_and(|connection| connection.is_read_only);
+        let member = connection.map(|connection| connection.member);
         if let Op::Restore(relative) = asked.op {
             if let Err(what) = client.watching.restored(&self.model, relative, zxid) {
                 let what = format!("client {at}: {what}");
@@ -220,7 +259,9 @@ impl World {
             }
             return;
         }
-        if let Some(due) = client.watching.shown(&self.model, zxid) {
+        if is_read_only {
+            // Nothing changes that could be watched.
+        } else if let Some(due) = client.watching.shown(&self.model, zxid) {
             let what = format!("client {at} can see {zxid} and was not told of {due:?}");
             return self.checks.fail(Invariant::Watches, what);
         }
@@ -237,6 +278,9 @@ impl World {
         };
         if let Some((what, path)) = registers {
             client.watching.add(what, path);
+        }
+        if asked.op.makes_ephemeral() && ok {
+            client.home = None;
         }
         if asked.op.is_write() && ok {
             self.acknowledged = self.acknowledged.max(zxid);

@@ -123,6 +123,9 @@ impl Leader {
     /// Asks for a round of pings, whose number comes back in [`LeaderEvent::RoundConfirmed`] once a
     /// quorum has answered: nobody else can have led when it was asked for.
     pub fn ask_round(&mut self, now_ms: u64) -> u64 {
+        if mutation::is(Mutation::SyncUnasked) {
+            return 0;
+        }
         let round = self.rounds.ask();
         if self.rounds.begin_if_idle() {
             self.ping_all(now_ms);
