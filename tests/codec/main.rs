@@ -3,6 +3,7 @@
 
 mod peers;
 mod records;
+mod script;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -153,5 +154,14 @@ proptest! {
     ) {
         peers::quorum_port(&packets, piece);
         peers::quorum_port(&bytes, piece);
+    }
+
+    #[test]
+    fn nor_do_well_formed_messages_of_any_content(
+        script in vec(any::<u8>(), 0..200),
+        piece in 1..64_usize,
+    ) {
+        peers::election_port(&script::notifications(&script));
+        peers::quorum_port(&script::packets(&script), piece);
     }
 }

@@ -3,21 +3,34 @@
 
 use std::sync::Arc;
 
+use zkore::jute::op;
+use zkore::jute::txn::{CreateSessionTxn, Txn, TxnHeader, encode_txn};
+use zkore::metrics::WriteMetrics;
 use zkore::peer::greeting;
+use zkore::prep::{PrepConfig, ReapConfig};
+use zkore::sequencer::{Log, Now, Sequencer, SequencerConfig, SnapshotPolicy};
+use zkore::session::{SessionConfig, SessionTable};
 use zkore::snapshot::wire::WireDecoder;
-use zkore::tree::TreeConfig;
-use zkore::types::{Ensemble, LinkId, Member, MemberAddress, Role, ServerId, Zxid};
+use zkore::tree::{Tree, TreeConfig};
+use zkore::types::{Ensemble, ErrorCode, LinkId, Member, MemberAddress, Role, ServerId, Zxid};
 use zkore::zab::election::{Election, ElectionConfig, wire};
-use zkore::zab::leader::{HostFailed, Leader, LeaderConfig, LeaderHost, Summary};
-use zkore::zab::learner::{AppendFault, Learner, LearnerConfig, LearnerHost, TreeFault};
-use zkore::zab::{PacketReader, Proposals};
+use zkore::zab::leader::{HostFailed, Leader, LeaderConfig, LeaderEvent, LeaderHost, Summary};
+use zkore::zab::learner::{
+    AppendFault, Learner, LearnerConfig, LearnerEvent, LearnerHost, SIGNATURE, TreeFault,
+};
+use zkore::zab::{PacketReader, Proposals, Rejection};
 
-const MEMBERS: i64 = 3;
+const VOTERS: i64 = 3;
 const LIMIT_MS: u64 = 1000;
+const NOW: Now = Now {
+    monotonic_ms: 1,
+    wall_ms: 1,
+};
 
 /// Bytes of a path or value in a tree that may come.
 const FIELD_BYTES_MAX: usize = 1 << 20;
 
+/// Three voters and an observer.
 fn ensemble() -> Arc<Ensemble> {
     let member = |id: i64| {
         let address = MemberAddress {
@@ -27,25 +40,113 @@ fn ensemble() -> Arc<Ensemble> {
         };
         let member = Member {
             addresses: vec![address],
-            role: Role::Participant,
+            role: match id <= VOTERS {
+                true => Role::Participant,
+                false => Role::Observer,
+            },
             client: None,
         };
         (ServerId(id), member)
     };
     Arc::new(Ensemble {
-        members: (1..=MEMBERS).map(member).collect(),
+        members: (1..=VOTERS + 1).map(member).collect(),
         ..Ensemble::default()
     })
 }
 
-/// A server that stores nothing and takes every tree and transaction.
-#[derive(Default)]
+/// A server that stores nothing, and takes every tree and transaction that can be one.
 struct Host {
-    tip: Zxid,
+    sequencer: Sequencer,
     decoder: Option<WireDecoder>,
 }
 
-impl LeaderHost for Host {
+fn tree_config() -> TreeConfig {
+    TreeConfig {
+        extended_types: true,
+        digest_enabled: true,
+    }
+}
+
+impl Host {
+    /// A learner's, with one transaction in its tree.
+    fn new(tip: Zxid) -> Host {
+        let session = SessionConfig {
+            tick_ms: LIMIT_MS,
+            server_id: 1,
+            shards: 1,
+        };
+        let config = SequencerConfig {
+            prep: PrepConfig::default(),
+            reap: ReapConfig::default(),
+            digest_enabled: true,
+        };
+        let mut sequencer = Sequencer::new(
+            config,
+            Tree::new(tree_config()),
+            SessionTable::new(session, 0),
+            SnapshotPolicy::new(u32::MAX, None, 1),
+            Arc::new(WriteMetrics::new()),
+            NOW,
+        );
+        sequencer.follow(NOW);
+        let mut host = Host {
+            sequencer,
+            decoder: None,
+        };
+        let header = TxnHeader {
+            client_id: 1,
+            cxid: 0,
+            zxid: tip.0,
+            time: 0,
+            kind: op::CREATE_SESSION,
+        };
+        let open = Txn::CreateSession(CreateSessionTxn { timeout_ms: 1000 });
+        let mut payload = Vec::new();
+        encode_txn(&header, &open, None, &mut payload);
+        assert_eq!(host.append(&payload), Ok(tip));
+        host
+    }
+
+    /// Does what a learner says.
+    fn obey(&mut self, learner: &mut Learner) {
+        while let Some(event) = learner.poll_event() {
+            match event {
+                LearnerEvent::Committed(zxid) => self.sequencer.commit(zxid),
+                LearnerEvent::Revalidated(session, is_valid) => {
+                    self.sequencer.revalidated(session, is_valid, NOW);
+                }
+                LearnerEvent::Synced => self.sequencer.synced(),
+                LearnerEvent::Rejected(rejection) => self.sequencer.rejected(rejection),
+                LearnerEvent::Ping(zxid) => {
+                    let touched = self.sequencer.take_touched(NOW);
+                    learner.pong(zxid, touched);
+                }
+                LearnerEvent::UpToDate(_) | LearnerEvent::Ended(_) => {}
+            }
+        }
+        while self.sequencer.poll_publish().is_some() {}
+        self.sequencer.reclaim(usize::MAX);
+        let tip = self.tip();
+        learner.durable(tip, self);
+        learner.take_output(&mut Vec::new());
+    }
+}
+
+/// A log with room for everything.
+struct Endless;
+
+impl Log for Endless {
+    fn has_room(&mut self, _: usize) -> bool {
+        true
+    }
+
+    fn append(&mut self, _: Zxid, _: &[u8]) {}
+}
+
+/// A leader's: its log cannot be read back.
+struct LeadersHost;
+
+impl LeaderHost for LeadersHost {
     fn accept_epoch(&mut self, _: u32) -> Result<(), HostFailed> {
         Ok(())
     }
@@ -69,64 +170,74 @@ impl LearnerHost for Host {
     }
 
     fn tip(&self) -> Zxid {
-        self.tip
+        self.sequencer.tree().tip_zxid()
     }
 
     fn is_quiet(&self) -> bool {
         true
     }
 
+    /// Nothing is cut off, which a learner takes for a log that never held what it is to keep.
     fn truncate(&mut self, zxid: Zxid) -> Result<(), TreeFault> {
-        self.tip = self.tip.min(zxid);
-        Ok(())
+        match zxid < self.sequencer.published_zxid() {
+            true => Err(TreeFault::Bad("it is committed".to_owned())),
+            false => Ok(()),
+        }
     }
 
     fn tree_bytes(&mut self, zxid: Zxid, bytes: &[u8]) -> Result<(usize, bool), TreeFault> {
-        let config = TreeConfig {
-            extended_types: false,
-            digest_enabled: true,
-        };
         let decoder = self
             .decoder
-            .get_or_insert_with(|| WireDecoder::new(config, FIELD_BYTES_MAX));
+            .get_or_insert_with(|| WireDecoder::new(tree_config(), FIELD_BYTES_MAX));
         let bad = |error: zkore::snapshot::wire::WireError| TreeFault::Bad(error.to_string());
         let taken = decoder.feed(bytes).map_err(bad)?;
         let is_whole = decoder.is_done();
         if is_whole {
             let decoder = self.decoder.take().expect("it was there just now");
-            decoder.finish(zxid).map_err(bad)?;
-            self.tip = zxid;
+            let (tree, sessions) = decoder.finish(zxid).map_err(bad)?;
+            self.sequencer.replace(tree, &sessions, NOW);
         }
         Ok((taken, is_whole))
     }
 
     fn append(&mut self, payload: &[u8]) -> Result<Zxid, AppendFault> {
-        let (header, _, _) = zkore::jute::txn::decode_txn(payload)
-            .map_err(|error| AppendFault::Bad(error.to_string()))?;
-        self.tip = Zxid(header.zxid);
-        Ok(self.tip)
+        self.sequencer.apply(payload, NOW, &mut Endless)
     }
 }
 
-/// Bytes on the election port: a greeting, and messages of a member at any point of an election.
+/// Bytes on the election port: a greeting, and messages of the other members, each after its length,
+/// at any point of an election.
 pub fn election_port(bytes: &[u8]) {
-    let after = match greeting::read(bytes) {
+    let mut rest = match greeting::read(bytes) {
         Ok(Some((_, length))) => &bytes[length..],
         _ => bytes,
     };
     let mut election = Election::new(ElectionConfig::new(ServerId(1), ensemble()));
     election.look(Zxid::ZERO, 0, 0);
-    for (number, message) in after.chunks(45).enumerate() {
-        let from = ServerId(2 + (number % 3) as i64);
-        let _ = wire::read(message);
-        election.receive(from, message, number as u64);
-        election.tick(number as u64 * 10);
-        while election.poll_send().is_some() {}
+    let mut now_ms = 0;
+    while let Some((length, after)) = rest.split_first_chunk::<2>() {
+        let length = usize::from(u16::from_be_bytes(*length)).min(after.len());
+        let (message, after) = after.split_at(length);
+        rest = after;
+        // The last byte is part of a configuration, so it can be anything.
+        let chance = u64::from(message.last().copied().unwrap_or_default());
+        let from = ServerId(2 + (chance % 4) as i64);
+        now_ms += chance % 64 * 10;
+        election.reachable(from, chance % 8 != 7, now_ms);
+        election.receive(from, message, now_ms);
+        election.tick(now_ms);
+        while let Some((_, message)) = election.poll_send() {
+            let told = wire::read(&message).expect("our own");
+            assert!(told.state.is_some() && told.config.is_some());
+        }
         if election.poll_decision().is_some() {
-            election.look(Zxid::ZERO, 0, number as u64);
+            election.set_vote_epoch(1);
+            election.receive(from, message, now_ms);
+            election.look(Zxid::ZERO, 0, now_ms);
         }
     }
-    election.receive(ServerId(2), after, LIMIT_MS);
+    let _ = wire::read(bytes);
+    election.receive(ServerId(2), bytes, now_ms);
 }
 
 fn summary(tip: Zxid) -> Summary {
@@ -149,37 +260,39 @@ pub fn quorum_port(bytes: &[u8], piece: usize) {
         silence_limit_ms: LIMIT_MS,
         heartbeat_ms: LIMIT_MS,
     };
-    let mut host = Host::default();
-    let mut leader = Leader::new(config, summary(tip), Proposals::new(tip), 0, &mut host);
+    let mut leader = Leader::new(
+        config,
+        summary(tip),
+        Proposals::new(tip),
+        0,
+        &mut LeadersHost,
+    );
     let (known, stranger) = (LinkId(1), LinkId(2));
     leader.link_opened(known, 0);
-    let mut learner = learner(2, tip);
-    let mut learner_host = Host {
-        tip,
-        ..Host::default()
-    };
+    let (mut learner, mut host) = (learner(2, tip), Host::new(tip));
     // The two come in step, as far as one link goes.
     for _ in 0..4 {
         let mut said = Vec::new();
         learner.take_output(&mut said);
-        leader.receive(known, &said, 0, &mut host);
+        leader.receive(known, &said, 0, &mut LeadersHost);
         said.clear();
         leader.take_output(known, &mut said);
-        learner.receive(&said, 0, &mut learner_host);
-        learner.durable(tip, &mut learner_host);
+        learner.receive(&said, 0, &mut host);
+        learner.durable(tip, &mut host);
     }
     assert!(leader.is_established() && learner.is_active());
+    leader.propose(Zxid::new(2, 1), b"");
     leader.link_opened(stranger, 0);
-    let mut fresh = self::learner(3, tip);
-    let mut fresh_host = Host {
-        tip,
-        ..Host::default()
-    };
+    let (mut fresh, mut fresh_host) = (self::learner(3, tip), Host::new(tip));
     for part in bytes.chunks(piece.max(1)) {
-        leader.receive(known, part, 1, &mut host);
-        leader.receive(stranger, part, 1, &mut host);
-        learner.receive(part, 1, &mut learner_host);
+        for link in [known, stranger] {
+            leader.receive(link, part, 1, &mut LeadersHost);
+        }
+        obey(&mut leader);
+        learner.receive(part, 1, &mut host);
+        host.obey(&mut learner);
         fresh.receive(part, 1, &mut fresh_host);
+        fresh_host.obey(&mut fresh);
     }
     for now_ms in [1, LIMIT_MS, 2 * LIMIT_MS + 2] {
         leader.tick(now_ms);
@@ -190,6 +303,40 @@ pub fn quorum_port(bytes: &[u8], piece: usize) {
     reader.extend(bytes);
     while let Ok(Some((_, length))) = reader.peek() {
         reader.skip(length);
+    }
+}
+
+/// Does what a leader says, the tree that a learner needs having no more than its signature.
+fn obey(leader: &mut Leader) {
+    while let Some(event) = leader.poll_event() {
+        match event {
+            LeaderEvent::Revalidate(link, session, _) => leader.revalidated(link, session, true),
+            LeaderEvent::SendTree(link, _) => leader.tree_piece(link, SIGNATURE.as_bytes(), true),
+            LeaderEvent::Request(link, request) if request.op == op::SYNC => {
+                leader.sync_begun(link, Zxid::new(2, 1));
+                leader.ask_round(1);
+            }
+            LeaderEvent::Request(link, request) => {
+                let rejection = Rejection {
+                    session: request.session,
+                    cxid: request.cxid,
+                    after: Zxid::new(2, 1),
+                    is_multi: false,
+                    errors: vec![ErrorCode::NoNode],
+                };
+                leader.reject(link, &rejection);
+            }
+            LeaderEvent::RoundConfirmed(_) => leader.synced(LinkId(1)),
+            LeaderEvent::Committed(zxid) => assert!(zxid <= Zxid::new(2, 1)),
+            LeaderEvent::Established
+            | LeaderEvent::Touched(..)
+            | LeaderEvent::Close(..)
+            | LeaderEvent::SteppedDown(_) => {}
+        }
+    }
+    let links: Vec<LinkId> = leader.links_with_output().collect();
+    for link in links {
+        leader.take_output(link, &mut Vec::new());
     }
 }
 
