@@ -208,7 +208,7 @@ impl<'a> Script<'a> {
                 self.number().encode(&mut data);
                 data.extend(self.rest());
             }
-            _ if self.byte() % 2 == 0 => return None,
+            _ if self.byte().is_multiple_of(2) => return None,
             _ => data.extend(self.rest()),
         }
         Some(data)
