@@ -12,11 +12,11 @@ use cases::CASES;
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [name, times, ..] = &words[..] else {
-        // `cargo bench` runs it without words of its own.
+        eprintln!("usage: cost CASE TIMES, with one of");
         for case in CASES {
-            println!("{}, {} requests at once", case.name, case.requests);
+            eprintln!("    {}, {} requests at once", case.name, case.requests);
         }
-        return ExitCode::SUCCESS;
+        return ExitCode::from(2);
     };
     let case = CASES.iter().find(|case| case.name == name);
     let (Some(case), Ok(times)) = (case, times.parse::<u64>()) else {
