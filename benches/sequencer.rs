@@ -16,7 +16,7 @@ use zkore::tree::{Tree, TreeConfig, View, open_acl};
 use zkore::types::{SessionId, Zxid};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: zkore::rt::allocator::Allocator = zkore::rt::allocator::Allocator;
 
 const ORIGIN: Origin = Origin {
     shard: ShardId(0),

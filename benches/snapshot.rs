@@ -8,7 +8,7 @@ use zkore::tree::{Tree, TreeConfig, TreeLoader, open_acl};
 use zkore::types::{SessionId, Zxid};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: zkore::rt::allocator::Allocator = zkore::rt::allocator::Allocator;
 
 const NODES: usize = 1_000_000;
 const CHILDREN: usize = 1000;

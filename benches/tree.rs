@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use hashbrown::HashMap;
-use mimalloc::MiMalloc;
 use zkore::jute::data::Acl;
 use zkore::jute::txn::{CreateTxn, DeleteTxn, SetDataTxn, Txn, TxnHeader};
+use zkore::rt::allocator::Allocator;
 use zkore::tree::{Tree, TreeConfig, View, open_acl};
 use zkore::types::Zxid;
 
@@ -34,19 +34,19 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller's promises are those that the server's allocator asks for.
-        unsafe { MiMalloc.alloc(layout) }
+        unsafe { Allocator.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
         // SAFETY: as above.
-        unsafe { MiMalloc.alloc_zeroed(layout) }
+        unsafe { Allocator.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: as above.
-        unsafe { MiMalloc.dealloc(memory, layout) }
+        unsafe { Allocator.dealloc(memory, layout) }
     }
 }
 

@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 use zkore::config::{Config, LogFormat, Severity, Sources, Warning};
 use zkore::history;
 use zkore::launch::{self, EnsembleRequest, Environment, LaunchError, Request};
+use zkore::rt::allocator::Allocator;
 use zkore::rt::clock::Monotonic;
 use zkore::rt::disk::StdDisk;
 use zkore::sim::{self, Aim, Seeds, Shape, Told};
@@ -20,7 +21,7 @@ use zkore::wal::{self, WalError};
 /// Small blocks of many sizes, freed on other threads than they were made on: what the C library's
 /// allocator is slow at (perf/modules.md). It asks for huge pages too.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Allocator = Allocator;
 
 /// Exit code of a bad command line or configuration, as Apache's `ExitCode.INVALID_INVOCATION`.
 const EXIT_INVALID: u8 = 2;
