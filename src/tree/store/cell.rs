@@ -71,6 +71,8 @@ pub(super) struct Version {
     pub(super) acl: Arc<AclList>,
     pub(super) version: i32,
     pub(super) aversion: i32,
+    /// What this version adds to the digest, as long as it is the newest; the writer's own note.
+    pub(super) digest: AtomicU32,
     /// Bytes of data, or −1 for a null.
     data_len: i32,
 }
@@ -122,6 +124,7 @@ pub(super) fn new_version(
             acl: fields.acl,
             version: fields.version,
             aversion: fields.aversion,
+            digest: AtomicU32::new(0),
             data_len,
         });
         if let Some(data) = data {
@@ -146,6 +149,15 @@ pub(super) unsafe fn version_data<'a>(version: NonNull<Version>) -> Option<&'a [
             std::slice::from_raw_parts(data.as_ptr(), len as usize)
         })
     }
+}
+
+/// The writer's note of what a version adds to the digest.
+///
+/// # Safety
+/// The version must not be freed during `'a`.
+pub(super) unsafe fn version_digest<'a>(version: NonNull<Version>) -> &'a AtomicU32 {
+    // SAFETY: the caller keeps the version alive, and nothing else of it is borrowed mutably.
+    unsafe { &(*version.as_ptr()).digest }
 }
 
 /// Length of a version's data, 0 for a null.
@@ -287,17 +299,19 @@ pub(super) struct Cell {
     pub(super) ctime: i64,
     /// Where the cell stands in its parent's array; the writer's own note.
     pub(super) slot: AtomicU32,
-    /// What the newest version adds to the digest; the writer's own note.
-    pub(super) digest: AtomicU32,
     len_and_flags: u32,
 }
+
+// A cell with a path of 40 bytes and a version with data of 100 are to fit what an allocator keeps for
+// them: 80 and 160 bytes.
+const _: () = assert!(size_of::<Cell>() == CELL_END && CELL_END == 40 && DATA_OFFSET == 56);
 
 /// Set in the head pointer of a deleted cell.
 pub(super) const DEAD: usize = 1;
 
 const CELL_END: usize = offset_of!(Cell, len_and_flags) + size_of::<u32>();
 const GROUP_SLOT_OFFSET: usize = CELL_END;
-const OWNER_OFFSET: usize = CELL_END + size_of::<u32>();
+const OWNER_OFFSET: usize = (CELL_END + size_of::<u32>()).next_multiple_of(align_of::<i64>());
 const OWNED_PATH_OFFSET: usize = OWNER_OFFSET + size_of::<i64>();
 const _: () = assert!(OWNER_OFFSET.is_multiple_of(align_of::<i64>()));
 const _: () = assert!(align_of::<Link>() > DEAD);
@@ -352,7 +366,6 @@ pub(super) fn new_cell(path: &str, fields: &CellFields, is_hidden: bool) -> NonN
             czxid: fields.czxid,
             ctime: fields.ctime,
             slot: AtomicU32::new(0),
-            digest: AtomicU32::new(0),
             len_and_flags,
         });
         let bytes = cell.cast::<u8>();

@@ -11,7 +11,7 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::Cell as StdCell;
 use std::hash::{BuildHasher, Hasher};
-use std::mem::offset_of;
+use std::mem::{offset_of, size_of};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -19,10 +19,16 @@ use foldhash::fast::FixedState;
 
 use super::cell::{Cell, CellRef};
 
-const SEGMENT_CAP: u32 = 1024;
+/// Segments are made of so many bytes, of which the header takes a few: what an allocator keeps for
+/// a power of two, but not for a little more.
+const UNIT_BYTES: usize = 4096;
+/// Units of a segment, unless it must grow.
+const UNITS: usize = 2;
 /// Past this depth (16 Mi segments) segments grow instead of being split.
 const DEPTH_MAX: u32 = 24;
 const TAG_SHIFT: u32 = 48;
+/// As many as a tag can say.
+const UNITS_MAX: usize = (1 << (64 - TAG_SHIFT)) - 1;
 const ADDRESS_MASK: usize = (1 << TAG_SHIFT) - 1;
 const ADDRESSES: &str = "addresses in user space have 48 bits";
 /// What stands in a slot whose cell was taken out.
@@ -41,8 +47,8 @@ pub(super) struct Segment {
 
 pub(super) struct Directory {
     bits: u32,
-    /// With the logarithm of the segment's capacity on top, so that a reader goes to the slot
-    /// without a look at the segment's header.
+    /// With the segment's units on top, so that a reader goes to the slot without a look at the
+    /// segment's header.
     segments: Box<[AtomicPtr<Segment>]>,
 }
 
@@ -76,8 +82,9 @@ fn segment_layout(cap: u32) -> Layout {
 }
 
 impl Segment {
-    fn allocate(cap: u32, depth: u32) -> NonNull<Segment> {
-        assert!(cap.is_power_of_two());
+    fn allocate(units: usize, depth: u32) -> NonNull<Segment> {
+        assert!((1..=UNITS_MAX).contains(&units), "{ADDRESSES}");
+        let cap = cap_of(units) as u32;
         let layout = segment_layout(cap);
         // SAFETY: the layout has a size above zero; zeroes are a valid segment of null slots, and
         // `cap` and `depth` are written before anybody else knows of the memory.
@@ -131,7 +138,7 @@ impl Segment {
         assert!(segment.as_ptr().addr() <= ADDRESS_MASK, "{ADDRESSES}");
         segment
             .as_ptr()
-            .map_addr(|address| address | (cap.trailing_zeros() as usize) << TAG_SHIFT)
+            .map_addr(|address| address | units_of(cap) << TAG_SHIFT)
     }
 }
 
@@ -139,7 +146,28 @@ impl Segment {
 fn segment_of(entry: *mut Segment) -> (NonNull<Segment>, usize) {
     let segment = entry.map_addr(|address| address & ADDRESS_MASK);
     let segment = NonNull::new(segment).expect("every position has a segment");
-    (segment, 1 << (entry.addr() >> TAG_SHIFT))
+    (segment, cap_of(entry.addr() >> TAG_SHIFT))
+}
+
+/// Slots of a segment of so many units.
+fn cap_of(units: usize) -> usize {
+    (units * UNIT_BYTES - size_of::<Segment>()) / size_of::<usize>()
+}
+
+/// Units of a segment with so many slots.
+fn units_of(cap: u32) -> usize {
+    segment_layout(cap).size() / UNIT_BYTES
+}
+
+/// The slot where the search for a hash begins.
+fn home(hash: u64, cap: usize) -> usize {
+    // The lower half of the hash, as a part of the capacity.
+    (((hash & u64::from(u32::MAX)) * cap as u64) >> 32) as usize
+}
+
+/// The slot after this one.
+fn after(at: usize, cap: usize) -> usize {
+    if at + 1 == cap { 0 } else { at + 1 }
 }
 
 /// The index. Reading is for any thread, changing for the one writer.
@@ -150,7 +178,7 @@ pub(super) struct Index {
 
 impl Index {
     pub(super) fn new(hash_seed: u64) -> Index {
-        let segment = Segment::allocate(SEGMENT_CAP, 0);
+        let segment = Segment::allocate(UNITS, 0);
         let directory = Directory {
             bits: 0,
             // SAFETY: it was just made.
@@ -185,8 +213,7 @@ impl Index {
             let (segment, cap) = self.segment(hash);
             Segment::slots_of_cap(segment, cap)
         };
-        let mask = slots.len() - 1;
-        let mut at = hash as usize & mask;
+        let mut at = home(hash, slots.len());
         loop {
             let entry = slots[at].load(Ordering::Acquire);
             if entry.is_null() {
@@ -199,7 +226,7 @@ impl Index {
             {
                 return Some(chosen);
             }
-            at = (at + 1) & mask;
+            at = after(at, slots.len());
         }
     }
 
@@ -239,8 +266,7 @@ impl Index {
         unsafe {
             let (segment, cap) = self.segment(hash);
             let slots = Segment::slots_of_cap(segment, cap);
-            let mask = slots.len() - 1;
-            let mut at = hash as usize & mask;
+            let mut at = home(hash, cap);
             let wanted = cell.pointer().as_ptr().addr();
             loop {
                 let entry = slots[at].load(Ordering::Relaxed);
@@ -251,13 +277,13 @@ impl Index {
                 if entry.addr() & ADDRESS_MASK == wanted {
                     break;
                 }
-                at = (at + 1) & mask;
+                at = after(at, cap);
             }
             let header = segment.as_ref();
             header.live.set(header.live.get() - 1);
             // A search that would go on from here ends at the next slot if that is null, so it may
             // as well end here.
-            if slots[(at + 1) & mask].load(Ordering::Relaxed).is_null() {
+            if slots[after(at, cap)].load(Ordering::Relaxed).is_null() {
                 slots[at].store(ptr::null_mut(), Ordering::Release);
                 header.used.set(header.used.get() - 1);
             } else {
@@ -284,8 +310,8 @@ impl Index {
                 .filter_map(|slot| cell_of(slot.load(Ordering::Relaxed)));
             if is_crowded && depth < DEPTH_MAX {
                 let halves = [
-                    Segment::allocate(cap, depth + 1),
-                    Segment::allocate(cap, depth + 1),
+                    Segment::allocate(units_of(cap), depth + 1),
+                    Segment::allocate(units_of(cap), depth + 1),
                 ];
                 for cell in cells {
                     let hash = self.hash(cell.path());
@@ -294,8 +320,8 @@ impl Index {
                 }
                 self.replace(hash, depth, halves, old);
             } else {
-                let cap = if is_crowded { cap * 2 } else { cap };
-                let whole = Segment::allocate(cap, depth);
+                let growth = if is_crowded { 2 } else { 1 };
+                let whole = Segment::allocate(units_of(cap) * growth, depth);
                 for cell in cells {
                     put(whole, cell.pointer(), self.hash(cell.path()));
                 }
@@ -380,8 +406,9 @@ impl Index {
     }
 }
 
+/// Bits of the hash that say nothing of where a cell stands, but in the deepest directories.
 fn tag(hash: u64) -> usize {
-    (hash >> 24) as usize & 0xffff
+    (hash >> 32) as usize & 0xffff
 }
 
 fn position(hash: u64, bits: u32) -> usize {
@@ -421,8 +448,7 @@ unsafe fn put(segment: NonNull<Segment>, cell: NonNull<Cell>, hash: u64) {
     // SAFETY: as the caller says.
     unsafe {
         let slots = Segment::slots(segment);
-        let mask = slots.len() - 1;
-        let mut at = hash as usize & mask;
+        let mut at = home(hash, slots.len());
         loop {
             let found = slots[at].load(Ordering::Relaxed);
             if found.is_null() || found.addr() == VACATED {
@@ -434,7 +460,7 @@ unsafe fn put(segment: NonNull<Segment>, cell: NonNull<Cell>, hash: u64) {
                 slots[at].store(entry, Ordering::Release);
                 return;
             }
-            at = (at + 1) & mask;
+            at = after(at, slots.len());
         }
     }
 }

@@ -38,7 +38,7 @@ mod retired;
 
 use std::collections::VecDeque;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cell::{BEFORE_ALL, CellRef, DirVersion};
@@ -52,6 +52,8 @@ use retired::{Entry, Retired};
 const TIP: i64 = i64::MAX;
 /// A pin that holds nothing.
 const UNPINNED: i64 = i64::MAX;
+/// Entries of the queue of retired memory for which there may always be room.
+const QUEUE_CAP_KEPT: usize = 16 * 1024;
 
 /// An atomic alone on its cache lines, so that those who only read its neighbours are not slowed.
 #[repr(align(128))]
@@ -249,15 +251,22 @@ impl Store {
         unsafe { reader::walk_nodes(cell, TIP, visit) }
     }
 
-    /// What [`Store::set_digest`] noted last; 0 in a new cell.
+    /// What [`Store::set_digest`] noted last, for this version or one before it; 0 in a new cell.
     pub(super) fn digest(&self, handle: Handle) -> u32 {
-        self.check(handle).header().digest.load(Ordering::Relaxed)
+        self.digest_note(handle).load(Ordering::Relaxed)
     }
 
     /// Notes what the newest version of a node adds to the digest.
     pub(super) fn set_digest(&mut self, handle: Handle, digest: u32) {
-        let digest_cell = &self.check(handle).header().digest;
-        digest_cell.store(digest, Ordering::Relaxed);
+        self.digest_note(handle).store(digest, Ordering::Relaxed);
+    }
+
+    fn digest_note(&self, handle: Handle) -> &AtomicU32 {
+        // SAFETY: the version at the tip is not freed while the store is borrowed.
+        unsafe {
+            let version = self.check(handle).version_at(TIP);
+            cell::version_digest(version.expect("a handle is to a live node"))
+        }
     }
 
     /// Creates a node; the caller counts it by [`Store::set_dir`]. There must be no live one of
@@ -313,6 +322,11 @@ impl Store {
         // SAFETY: as above.
         let data = data.unwrap_or_else(|| unsafe { cell::version_data(old) });
         let new = cell::new_version(self.stamp, old.as_ptr().cast(), version, data);
+        // SAFETY: neither is freed meanwhile.
+        unsafe {
+            let digest = cell::version_digest(old).load(Ordering::Relaxed);
+            cell::version_digest(new).store(digest, Ordering::Relaxed);
+        }
         cell.set_head(new.as_ptr().cast());
         self.retire(Retired::Version { cell, old });
     }
@@ -396,7 +410,16 @@ impl Store {
             }
             freed += 1;
         }
+        self.shrink_queue();
         freed
+    }
+
+    /// Gives memory back that the queue took while a view was held for long: by a snapshot.
+    fn shrink_queue(&mut self) {
+        let capacity = self.queue.capacity();
+        if capacity > QUEUE_CAP_KEPT && self.queue.len() < capacity / 8 {
+            self.queue.shrink_to(capacity / 4);
+        }
     }
 
     /// Undoes what is stamped above `zxid`; `None` where that is no longer possible, or a view may
