@@ -368,7 +368,11 @@ impl Driver {
             {
                 self.handle_break(index, Break::Socket(error))?;
             }
-            self.flush_or_break(index)?;
+            // An actor that had nothing to do may have by now.
+            match self.phase {
+                Phase::Running => self.fill(index, now_ns)?,
+                _ => self.flush_or_break(index)?,
+            }
         }
         Ok(())
     }

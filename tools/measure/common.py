@@ -1,5 +1,5 @@
-"""What the tools that measure ensembles share: building, ensembles on default timing, loads, and the
-sections of perf/ensemble.md."""
+"""What the tools share that write sections of a page in perf/: building, ensembles on default timing,
+loads, the sections."""
 
 import datetime
 import json
@@ -73,16 +73,16 @@ def servers_of(ensemble):
     return ",".join(member.address for member in ensemble.members.values())
 
 
-def record(section, text, options):
-    """Prints a section, and with --record puts it in place of the old one in perf/ensemble.md."""
+def record(section, text, options, page="ensemble.md", note=""):
+    """Prints a section, and with --record puts it in place of the old one in a page of perf/."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=TOP, capture_output=True, text=True).stdout.strip()
     load = os.getloadavg()[0]
     words = " ".join(word for word in sys.argv[1:] if word != "--record")
-    head = f"`tools/{pathlib.Path(sys.argv[0]).name}{' ' + words if words else ''}`, {datetime.date.today()}, commit {commit}, load average {load:.1f} at its end.\n"
-    body = f"## {section}\n\n{head}\n{text.strip()}\n"
+    head = f"`tools/{pathlib.Path(sys.argv[0]).name}{' ' + words if words else ''}`, {datetime.date.today()}, commit {commit}, load average {load:.1f} at its end.{note}"
+    body = f"## {section}\n\n{head}\n\n{text.strip()}\n"
     say(body)
     if options.record:
-        path = TOP / "perf/ensemble.md"
+        path = TOP / "perf" / page
         old = path.read_text()
         pattern = re.compile(rf"^## {re.escape(section)}\n.*?(?=^## |\Z)", re.M | re.S)
         if pattern.search(old):

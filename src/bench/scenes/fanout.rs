@@ -1,7 +1,8 @@
 //! One writes, many watch: how long until the last has the event.
 //!
 //! Connections form groups: one writer and its watchers. A writer writes when all its watchers
-//! have set their watch. In `watch-fanout` there is one group, and the write is a setData. In
+//! have set their watch. In `watch-fanout` there is one group, the write is a setData, and no watch is
+//! set again before the last event is there, so that nothing else is under way meanwhile. In
 //! `service-discovery` a tenth of the connections are writers, each a service whose instance comes
 //! and goes; its watchers read the list of instances anew, and each instance's data.
 
@@ -41,7 +42,7 @@ struct Group {
     armed: AtomicU32,
     /// Watchers that have had the event of the last write.
     heard: AtomicU32,
-    /// When the last write was sent.
+    /// When the last write was sent; 0 before the first.
     written_ns: AtomicU64,
 }
 
@@ -70,6 +71,13 @@ impl Fanout {
 }
 
 impl Group {
+    /// Whether watchers are to wait: some have not heard of the last write.
+    fn is_under_way(&self) -> bool {
+        self.instance.is_none()
+            && self.written_ns.load(Ordering::Acquire) > 0
+            && self.heard.load(Ordering::Acquire) < self.watchers
+    }
+
     fn new(path: String, instance: Option<String>, data: Vec<u8>, watchers: u32) -> Group {
         Group {
             path,
@@ -193,6 +201,8 @@ impl Actor for Watcher {
     fn begin(&mut self, _session_id: i64) -> Option<String> {
         if self.watch == Watch::Set {
             self.group.armed.fetch_sub(1, Ordering::AcqRel);
+            // Nobody is to wait for what this one misses.
+            self.group.heard.fetch_add(1, Ordering::AcqRel);
         }
         self.watch = Watch::None;
         None
@@ -208,7 +218,7 @@ impl Actor for Watcher {
                 target: 1,
             });
         }
-        if self.watch != Watch::None {
+        if self.watch != Watch::None || self.group.is_under_way() {
             return None;
         }
         self.watch = Watch::Asked;
