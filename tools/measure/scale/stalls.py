@@ -1,7 +1,5 @@
 """Pauses: an open loop on a large tree while snapshots are taken one after the other."""
 
-import pathlib
-
 from common import Bench, say
 from wire import word
 
@@ -62,7 +60,7 @@ def measure(one, rate):
 
 
 def snapshots(one):
-    return sum(1 for each in pathlib.Path(one.data).rglob("snapshot.*") if each.suffix != ".tmp")
+    return sum(1 for each in one.folder.rglob("snapshot.*") if each.suffix != ".tmp")
 
 
 def text(raw):
