@@ -5,9 +5,6 @@ use std::collections::VecDeque;
 
 use crate::types::Zxid;
 
-/// Version of the digest that transactions carry (Apache's `DigestCalculator`).
-pub const DIGEST_VERSION: i32 = 2;
-
 /// Bytes of an encoded [`crate::jute::txn::TxnDigest`].
 pub const DIGEST_LEN: usize = 12;
 

@@ -8,13 +8,13 @@ use crate::jute::quorum::AuthId;
 use crate::jute::txn::{Txn, TxnHeader, decode_txn};
 use crate::prep::makes_ephemeral;
 use crate::session::session_password;
-use crate::tree::{Applied, Outcome};
+use crate::tree::{Applied, DIGEST_VERSION, Outcome};
 use crate::types::{ErrorCode, SessionId, Zxid};
 use crate::zab::Rejection;
 use crate::zab::leader::Forwarded;
 use crate::zab::learner::AppendFault;
 
-use super::digests::{DIGEST_LEN, DIGEST_VERSION};
+use super::digests::DIGEST_LEN;
 use super::{Log, Now, Sequencer, attached, not_opened};
 
 /// What goes to the leader.

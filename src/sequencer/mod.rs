@@ -43,10 +43,10 @@ use crate::prep::{
     PrepConfig, Prepared, Preparer, ReapConfig, RequestView, create_session, makes_ephemeral,
 };
 use crate::session::{SessionRefused, SessionTable, session_password};
-use crate::tree::{Applied, Change, Outcome, Tree};
+use crate::tree::{Applied, Change, DIGEST_VERSION, Outcome, Tree};
 use crate::types::{ErrorCode, SessionId, Zxid};
 
-use digests::{DIGEST_LEN, DIGEST_VERSION, Digests};
+use digests::{DIGEST_LEN, Digests};
 use following::Following;
 pub use following::ToLeader;
 pub use history::HISTORY_MAX;
