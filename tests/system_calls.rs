@@ -38,8 +38,9 @@ struct Load {
     kind: i32,
     pipeline: usize,
     turns: usize,
-    /// How much more than the baseline is let pass. Reads have no room for chance; a write's number
-    /// depends on who is still awake when a log write is complete.
+    /// How much more than the baseline is let pass. A read's number holds a few reports of who was
+    /// heard from, which come by the clock; a write's depends on who is still awake when a log write
+    /// is complete.
     tolerance: f64,
 }
 
@@ -49,14 +50,14 @@ const LOADS: &[Load] = &[
         kind: op::GET_DATA,
         pipeline: 1,
         turns: 400,
-        tolerance: 0.05,
+        tolerance: 0.1,
     },
     Load {
         name: "get-pipeline-16",
         kind: op::GET_DATA,
         pipeline: 16,
         turns: 400,
-        tolerance: 0.05,
+        tolerance: 0.1,
     },
     Load {
         name: "set-pipeline-1",
@@ -226,7 +227,11 @@ struct Traced {
     log: PathBuf,
 }
 
-/// A system call that has returned, other than a wait that timed out.
+/// What the sequencer calls by the clock, at most fifty times a second, to see how busy the threads are
+/// and to move accordingly (`server::placement`).
+const BY_THE_CLOCK: [&str; 2] = ["clock_gettime", "sched_setaffinity"];
+
+/// A system call that has returned, other than a wait that timed out and those [`BY_THE_CLOCK`].
 struct Call {
     at_s: f64,
     name: String,
@@ -281,6 +286,9 @@ impl Call {
             Some(resumed) => resumed.split(' ').next()?,
             None => what.split('(').next()?,
         };
+        if BY_THE_CLOCK.contains(&name) {
+            return None;
+        }
         Some(Call {
             at_s: at.parse().ok()?,
             name: name.to_owned(),
