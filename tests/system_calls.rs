@@ -64,14 +64,14 @@ const LOADS: &[Load] = &[
         kind: op::SET_DATA,
         pipeline: 1,
         turns: 400,
-        tolerance: 0.15,
+        tolerance: 0.25,
     },
     Load {
         name: "set-pipeline-16",
         kind: op::SET_DATA,
         pipeline: 16,
         turns: 400,
-        tolerance: 0.15,
+        tolerance: 0.25,
     },
 ];
 
