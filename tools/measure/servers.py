@@ -2,10 +2,8 @@
 
 import pathlib
 import subprocess
-import time
 
 import single
-from single import Failure
 from wire import Session, WireError, word
 
 # The servers' own default, where other tools take fewer snapshots.
@@ -18,29 +16,12 @@ class Server(single.Server):
     """A server that may end and start again on the same data."""
 
     def __init__(self, name, folder, command, snap_count=SNAP_COUNT):
-        self.program, self.snap_count = command, snap_count
+        self.snap_count = snap_count
         super().__init__(name, folder, command, None)
 
     @property
     def address(self):
         return f"127.0.0.1:{self.port}"
-
-    @property
-    def config(self):
-        return self.folder / "zoo.cfg"
-
-    def last_words(self):
-        words = super().last_words()
-        lines = self.config.read_text().splitlines()
-        lines = [line for line in lines if not line.startswith("snapCount=")]
-        self.config.write_text("\n".join([*lines, f"snapCount={self.snap_count}", ""]))
-        return words
-
-    def start(self):
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*self.program, str(self.config)], cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            )
 
     def kill(self):
         self.process.kill()
@@ -48,13 +29,7 @@ class Server(single.Server):
 
     def wait_for(self, ask, pause_s):
         """Opens a session again and again until there is one and `ask(session)` is true."""
-        deadline = time.monotonic() + single.START_TIMEOUT_S
-        while not self.answers(ask):
-            if self.process.poll() is not None:
-                raise Failure(f"{self.name} ended at its start:\n{self.log_tail()}")
-            if time.monotonic() > deadline:
-                raise Failure(f"{self.name} does not answer:\n{self.log_tail()}")
-            time.sleep(pause_s)
+        self.wait_until(lambda: self.answers(ask), pause_s)
 
     def answers(self, ask):
         try:

@@ -30,7 +30,7 @@ dataDir={data}
 clientPort={port}
 clientPortAddress=127.0.0.1
 maxClientCnxns=0
-snapCount=1000000
+snapCount={snap_count}
 4lw.commands.whitelist=*
 admin.enableServer=false
 """
@@ -46,33 +46,40 @@ class Server:
     `command` is given the path of a zoo.cfg as its last word.
     """
 
+    snap_count = 1_000_000
+
     def __init__(self, name, folder, command, cpus):
         self.name = name
         self.folder = folder / name
         self.port = free_port()
         self.log = self.folder / "server.log"
         self.folder.mkdir()
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                pinned(cpus, [*command, *self.last_words()]),
-                cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            )
+        self.command = pinned(cpus, [*command, *self.last_words()])
+        self.start()
+
+    def start(self):
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self.command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def last_words(self):
         data = self.folder / "data"
         data.mkdir()
         config = self.folder / "zoo.cfg"
-        config.write_text(ZOO_CFG.format(data=data, port=self.port))
+        config.write_text(ZOO_CFG.format(data=data, port=self.port, snap_count=self.snap_count))
         return [str(config)]
 
     def wait_until_up(self):
+        self.wait_until(self.grants_session)
+
+    def wait_until(self, is_so, pause_s=0.1):
+        """Asks again and again, while the server runs."""
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not self.grants_session():
+        while not is_so():
             if self.process.poll() is not None:
                 raise Failure(f"{self.name} ended at its start:\n{self.log_tail()}")
             if time.monotonic() > deadline:
                 raise Failure(f"{self.name} does not answer:\n{self.log_tail()}")
-            time.sleep(0.1)
+            time.sleep(pause_s)
 
     def grants_session(self):
         """Whether a session can be opened; four-letter words are answered before that."""

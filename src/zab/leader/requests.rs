@@ -14,8 +14,7 @@ impl Leader {
         id: LinkId,
         packet: &QuorumPacket<'_>,
     ) -> Result<(), PacketError> {
-        let missing = PacketError::Data(PacketName(packet.kind));
-        let mut from = Decoder::new(packet.data.ok_or(missing)?);
+        let mut from = data_of(packet)?;
         let forwarded = Forwarded {
             session: SessionId(i64::decode(&mut from)?),
             cxid: i32::decode(&mut from)?,
@@ -44,8 +43,7 @@ impl Leader {
         id: LinkId,
         packet: &QuorumPacket<'_>,
     ) -> Result<(), PacketError> {
-        let missing = PacketError::Data(PacketName(packet.kind));
-        let mut from = Decoder::new(packet.data.ok_or(missing)?);
+        let mut from = data_of(packet)?;
         let session = SessionId(i64::decode(&mut from)?);
         let timeout_ms = i32::decode(&mut from)?;
         self.events
@@ -61,4 +59,10 @@ impl Leader {
             link.send(|out| encode_packet(kind::REVALIDATE, -1, Some(&data), out));
         }
     }
+}
+
+/// What a packet carries, which it may not lack.
+fn data_of<'a>(packet: &QuorumPacket<'a>) -> Result<Decoder<'a>, PacketError> {
+    let missing = PacketError::Data(PacketName(packet.kind));
+    packet.data.map(Decoder::new).ok_or(missing)
 }

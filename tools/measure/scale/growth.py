@@ -86,22 +86,28 @@ def warm_up(servers):
             load(one, "--mix", mix, "-c", 64, "-p", 4, "-w", "0s", "-d", "3s", "--keys", 1000)
 
 
-def over_connections():
+def gets_and_sets(title, about, column, values, words_of, **settings):
+    """A curve of both servers, with a row for each value: get and set, by the load that `words_of` a value says."""
     rows = []
-    with pair() as servers:
+    with pair(**settings) as servers:
         warm_up(servers)
-        for connections in CONNECTIONS:
-            row = [connections]
+        for value in values:
+            row = [value]
             for mix in ("get=1", "set=1"):
-                row += side_by_side({
-                    name: rate_and_p99(servers[name], mix, connections, 1, "--keys", 1000) for name in NAMES
-                })
+                row += side_by_side({name: rate_and_p99(servers[name], mix, *words_of(value)) for name in NAMES})
             rows.append(row)
             say(f"{row}")
     return Curve(
-        "connections", "Pipeline 1, 1,000 keys of 100 bytes; operations a second and p99 in ms.",
-        ["connections", *(f"{mix} {figure} {name}" for mix in ("get", "set") for figure in ("/s", "p99") for name in SHOWN)],
+        title, f"{about}; operations a second and p99 in ms.",
+        [column, *(f"{mix} {figure} {name}" for mix in ("get", "set") for figure in ("/s", "p99") for name in SHOWN)],
         rows, {"get, zkore": 1, "get, Apache": 2, "set, zkore": 5, "set, Apache": 6},
+    )
+
+
+def over_connections():
+    return gets_and_sets(
+        "connections", "Pipeline 1, 1,000 keys of 100 bytes", "connections", CONNECTIONS,
+        lambda connections: [connections, 1, "--keys", 1000],
     )
 
 
@@ -189,21 +195,9 @@ def ask(one, path, count):
 
 
 def over_value_sizes():
-    rows = []
-    with pair(heap="4g") as servers:
-        warm_up(servers)
-        for size in VALUE_BYTES:
-            row = [size]
-            for mix in ("get=1", "set=1"):
-                row += side_by_side({
-                    name: rate_and_p99(servers[name], mix, 16, 1, "--value-size", size, "--keys", 100) for name in NAMES
-                })
-            rows.append(row)
-            say(f"{row}")
-    return Curve(
-        "bytes of data", "16 connections, pipeline 1, 100 keys; operations a second and p99 in ms.",
-        ["bytes", *(f"{mix} {figure} {name}" for mix in ("get", "set") for figure in ("/s", "p99") for name in SHOWN)],
-        rows, {"get, zkore": 1, "get, Apache": 2, "set, zkore": 5, "set, Apache": 6},
+    return gets_and_sets(
+        "bytes of data", "16 connections, pipeline 1, 100 keys", "bytes", VALUE_BYTES,
+        lambda size: [16, 1, "--value-size", size, "--keys", 100], heap="4g",
     )
 
 
