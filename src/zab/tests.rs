@@ -119,7 +119,7 @@ impl LearnerHost for Host {
     }
 }
 
-fn ensemble(voters: i64) -> Arc<Ensemble> {
+fn ensemble(voters: i64, version: i64) -> Arc<Ensemble> {
     let member = |id: i64| {
         let address = MemberAddress {
             host: "127.0.0.1".into(),
@@ -135,6 +135,7 @@ fn ensemble(voters: i64) -> Arc<Ensemble> {
     };
     Arc::new(Ensemble {
         members: (1..=voters).map(member).collect(),
+        version,
         ..Ensemble::default()
     })
 }
@@ -153,10 +154,14 @@ fn link(index: usize) -> LinkId {
 }
 
 impl World {
-    fn new(voters: i64, mut leader_host: Host) -> World {
+    fn new(voters: i64, leader_host: Host) -> World {
+        World::with_version(voters, leader_host, 0)
+    }
+
+    fn with_version(voters: i64, mut leader_host: Host, version: i64) -> World {
         let config = LeaderConfig {
             my_id: ServerId(1),
-            ensemble: ensemble(voters),
+            ensemble: ensemble(voters, version),
             init_limit_ms: INIT_LIMIT_MS,
             sync_limit_ms: SYNC_LIMIT_MS,
             silence_limit_ms: SILENCE_LIMIT_MS,
@@ -660,11 +665,11 @@ fn closed(world: &mut World) -> Vec<(LinkId, String)> {
     events.filter_map(close).collect()
 }
 
-fn introduction(server: i64, accepted: Zxid) -> Vec<u8> {
+fn introduction(server: i64, accepted: Zxid, config_version: i64) -> Vec<u8> {
     let info = crate::jute::quorum::LearnerInfo {
         server_id: server,
         protocol_version: super::PROTOCOL_VERSION,
-        config_version: 0,
+        config_version,
     };
     let mut bytes = Vec::new();
     super::encode_packet(
@@ -680,7 +685,7 @@ fn introduction(server: i64, accepted: Zxid) -> Vec<u8> {
 fn epochs_without_a_next_one_are_refused() {
     let mut world = World::new(3, Host::default());
     for epoch in [super::EPOCH_MAX, u32::MAX] {
-        let id = stranger(&mut world, 7, &introduction(2, Zxid::new(epoch, 0)));
+        let id = stranger(&mut world, 7, &introduction(2, Zxid::new(epoch, 0), 0));
         let closed = closed(&mut world);
         assert!(
             closed[0].0 == id && closed[0].1.contains("acceptedEpoch"),
@@ -702,6 +707,29 @@ fn epochs_without_a_next_one_are_refused() {
     assert!(
         matches!(&world.events_of(index)[..], [LearnerEvent::Ended(reason)] if reason.contains("is none"))
     );
+}
+
+#[test]
+fn who_has_a_later_configuration_is_refused() {
+    let mut world = World::with_version(3, Host::default(), 0x1f);
+    for version in [0x20, i64::MAX] {
+        let id = stranger(&mut world, 7, &introduction(2, Zxid::ZERO, version));
+        let closed = closed(&mut world);
+        assert_eq!(closed.len(), 1);
+        let says = format!("server 2 has version {version:x} of the");
+        assert!(
+            closed[0].0 == id && closed[0].1.contains(&says) && closed[0].1.contains("ours, 1f:"),
+            "{closed:?}"
+        );
+        assert_eq!(world.leader.epoch(), None, "it does not count");
+    }
+    // Who has ours, or an earlier one, is welcome, and so is the refused one with ours.
+    for (server, version) in [(3, 0), (2, 0x1f)] {
+        let bytes = introduction(server, Zxid::ZERO, version);
+        stranger(&mut world, server as u64, &bytes);
+        assert_eq!(closed(&mut world), []);
+    }
+    assert_eq!(world.leader.epoch(), Some(1));
 }
 
 #[test]

@@ -118,6 +118,11 @@ def other_config(_):
         # A peer is named once in ten seconds at most.
         time.sleep(10)
         told(members, [*groups, weight], weighs.format(2, 1), weighs.format(1, 2))
+        time.sleep(10)
+        told(members, [*groups, "version=1f"], "it has version 1f, we have 0", "it has version 0, we have 1f")
+        refusal = f"server {member.number} has version 1f of the ensemble's configuration, later than ours, 0"
+        wait_until(lambda: leader.log().count(refusal) > 1, "the leader refuses it each time that it tries")
+        assert member.mode() is None
         member.kill()
         member.ensemble = ensemble
         member.start()

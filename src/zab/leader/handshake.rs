@@ -12,7 +12,7 @@ use super::plan::Plan;
 use super::{HostFailed, Leader, LeaderEvent, LeaderHost};
 
 impl Leader {
-    /// FOLLOWERINFO and OBSERVERINFO (Apache's `getEpochToPropose`).
+    /// FOLLOWERINFO and OBSERVERINFO (Apache's `LearnerHandler` and `getEpochToPropose`).
     pub(super) fn introduced(
         &mut self,
         id: LinkId,
@@ -28,6 +28,16 @@ impl Leader {
         let server = ServerId(info.server_id);
         if server == self.config.my_id {
             self.close(id, format!("the peer has our own number {server}"));
+            return Ok(());
+        }
+        let (theirs, ours) = (info.config_version, self.config.ensemble.version);
+        if theirs > ours {
+            // It knows of members, or of a quorum, that we do not.
+            let reason = format!(
+                "server {server} has version {theirs:x} of the ensemble's configuration, later than \
+                 ours, {ours:x}: it is refused until this server has its version too"
+            );
+            self.close(id, reason);
             return Ok(());
         }
         let accepted_epoch = Zxid(packet.zxid).epoch();
