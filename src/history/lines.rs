@@ -1,5 +1,6 @@
 //! Reading a history from JSON lines.
 
+use std::collections::HashMap;
 use std::io::BufRead;
 
 use serde::Deserialize;
@@ -54,6 +55,7 @@ struct Line {
     server: String,
     op: Op,
     path: String,
+    multi: Option<u64>,
     value: Option<String>,
     expected: Option<i32>,
     outcome: String,
@@ -77,6 +79,7 @@ enum Op {
 /// Reads a history, one operation a line, in the form that the module describes.
 pub fn read_lines(input: impl BufRead) -> Result<History, HistoryError> {
     let mut history = History::default();
+    let mut multis = HashMap::new();
     for (index, text) in input.lines().enumerate() {
         let line = index + 1;
         let text = text.map_err(|source| HistoryError::Read { line, source })?;
@@ -88,9 +91,35 @@ pub fn read_lines(input: impl BufRead) -> Result<History, HistoryError> {
         let operation = parsed
             .operation()
             .map_err(|why| HistoryError::Senseless { line, why })?;
+        check_part(&operation, &mut multis).map_err(|why| HistoryError::Senseless { line, why })?;
         history.operations.push(operation);
     }
     Ok(history)
+}
+
+/// The client and the time of the call of each multi, and the paths of its parts.
+type Multis = HashMap<u64, (u64, u64, Vec<String>)>;
+
+/// Whether this can be the next part of its multi.
+fn check_part(operation: &Operation, multis: &mut Multis) -> Result<(), &'static str> {
+    let Some(multi) = operation.multi else {
+        return Ok(());
+    };
+    let caller = (operation.process, operation.invoked_us);
+    let (process, invoked_us, paths) = multis
+        .entry(multi)
+        .or_insert_with(|| (caller.0, caller.1, Vec::new()));
+    if !operation.call.is_write() {
+        return Err("a part of a multi is a write");
+    }
+    if (*process, *invoked_us) != caller {
+        return Err("the parts of a multi have one client and one time of their call");
+    }
+    if paths.contains(&operation.path) {
+        return Err("the parts of a multi have different paths");
+    }
+    paths.push(operation.path.clone());
+    Ok(())
 }
 
 impl Line {
@@ -115,6 +144,7 @@ impl Line {
             server: self.server,
             call,
             path: self.path,
+            multi: self.multi,
             invoked_us: self.invoked_us,
             outcome,
         })

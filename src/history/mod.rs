@@ -6,6 +6,7 @@
 //!   refused ones too, and all reads that follow a sync took effect one at a time, each between its
 //!   call and its answer. An operation of unknown outcome took effect once or never, at any time
 //!   after its call;
+//! - multi by multi (`multis`): all parts were done at one moment, or none was;
 //! - by zxids, which make it cheap (`zxids`): the order of zxids is the order in time, over all paths;
 //!   no zxid stands for two writes; no acknowledged write is lost and none done twice, as versions tell;
 //!   whoever sees one state of a node sees the same;
@@ -14,8 +15,7 @@
 //!
 //! Paths are independent of each other but for zxids. At first every node is absent. What the server
 //! does by itself (ephemeral, container and TTL nodes deleted) is no operation, so such paths do not
-//! belong into a history. A multi can be given as its parts, each with the same zxid; that they
-//! happened together is not checked.
+//! belong into a history. A multi is given as its parts, which are of different paths.
 //!
 //! A file holds one JSON object a line, one operation each:
 //!
@@ -27,6 +27,7 @@
 //! | `op` | `create`, `set`, `delete`, `read` or `sync` |
 //! | `path` | the node |
 //! | `value` | what create and set wrote, what read found |
+//! | `multi` | a number that this operation shares with the other parts of its multi, and with nothing else |
 //! | `expected` | the version that set and delete asked for; absent: any |
 //! | `outcome` | `ok`, `unknown`, or the error's name as Apache's KeeperException.Code has it (`NONODE`) |
 //! | `invoked_us`, `answered_us` | when, in µs of one clock; no `answered_us` where it is unknown |
@@ -36,6 +37,7 @@
 mod linear;
 mod lines;
 mod model;
+mod multis;
 mod sessions;
 #[cfg(test)]
 mod tests;
@@ -138,6 +140,8 @@ pub struct Operation {
     pub call: Call,
     /// Of which node.
     pub path: String,
+    /// The multi that it is a part of; its parts are writes of different nodes.
+    pub multi: Option<u64>,
     /// When, in µs. Operations of one session were sent in this order, and where it is the same
     /// in the order of the history.
     pub invoked_us: u64,
@@ -186,6 +190,8 @@ pub struct Report {
     pub paths: usize,
     /// Writes that were done.
     pub writes_done: usize,
+    /// Multis.
+    pub multis: usize,
     /// Operations without an answer.
     pub unknown: usize,
     /// Reads that had to be up to date.
@@ -208,6 +214,8 @@ impl Report {
 /// Without concurrent writes of unknown outcome it takes time in proportion to the history.
 pub fn check(history: &History, configurations_limit: usize) -> Report {
     let operations = &history.operations;
+    let mut violations = Vec::new();
+    let known = &*multis::settle(operations, &mut violations);
     let fresh_from = reads_after_sync(operations);
     let mut by_path: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (number, operation) in operations.iter().enumerate() {
@@ -222,17 +230,19 @@ pub fn check(history: &History, configurations_limit: usize) -> Report {
             .iter()
             .filter(|each| each.call.is_write() && each.done().is_some())
             .count(),
+        multis: multis::parts(operations).len(),
         unknown: operations
             .iter()
             .filter(|each| each.outcome == Outcome::Unknown)
             .count(),
         synced_reads: fresh_from.iter().flatten().count(),
+        violations,
         ..Report::default()
     };
-    zxids::check_order(operations, &fresh_from, &mut report.violations);
+    zxids::check_order(known, &fresh_from, &mut report.violations);
     for (path, numbers) in &by_path {
-        zxids::check_path(operations, numbers, &mut report.violations);
-        let entries = model::entries(operations, numbers, &fresh_from);
+        zxids::check_path(known, numbers, &mut report.violations);
+        let entries = model::entries(known, numbers, &fresh_from);
         match linear::search(&entries, configurations_limit) {
             linear::Verdict::Linearizable => {}
             linear::Verdict::Impossible(stuck) => {
@@ -250,7 +260,7 @@ pub fn check(history: &History, configurations_limit: usize) -> Report {
             linear::Verdict::Undecided => report.undecided.push((*path).to_owned()),
         }
     }
-    sessions::check(operations, &by_path, &mut report.violations);
+    sessions::check(operations, known, &by_path, &mut report.violations);
     report
 }
 

@@ -23,15 +23,17 @@ pub(super) fn in_order(operations: &[Operation]) -> BTreeMap<SessionId, Vec<usiz
     sessions
 }
 
-/// Looks through all sessions; `by_path` has the operations of each path.
+/// Looks through all sessions, what they were answered being in `operations`, and what was done in
+/// `known`; `by_path` has the operations of each path.
 pub(super) fn check(
     operations: &[Operation],
+    known: &[Operation],
     by_path: &BTreeMap<&str, Vec<usize>>,
     violations: &mut Vec<Violation>,
 ) {
     let paths: BTreeMap<&str, Path> = by_path
         .iter()
-        .map(|(path, numbers)| (*path, Path::of(operations, numbers)))
+        .map(|(path, numbers)| (*path, Path::of(known, numbers)))
         .collect();
     for (session, numbers) in in_order(operations) {
         let mut seen = Zxid::ZERO;

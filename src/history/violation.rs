@@ -20,6 +20,13 @@ pub enum Violation {
         /// Some of those that had to be next.
         stuck: Vec<String>,
     },
+    /// A multi was done in part.
+    Torn {
+        /// Its parts.
+        parts: Vec<String>,
+        /// Reads that have seen some of them, at different moments; empty where its own answer tells.
+        seen: Vec<String>,
+    },
     /// Two writes were given one zxid.
     OneZxid {
         /// The zxid.
@@ -87,6 +94,16 @@ impl fmt::Display for Violation {
                     .iter()
                     .try_for_each(|operation| write!(f, "\n    {operation}"))
             }
+            Violation::Torn { parts, seen } => {
+                write!(f, "a multi done in part:")?;
+                parts
+                    .iter()
+                    .try_for_each(|part| write!(f, "\n    {part}"))?;
+                if !seen.is_empty() {
+                    write!(f, "\n  as seen by")?;
+                }
+                seen.iter().try_for_each(|read| write!(f, "\n    {read}"))
+            }
             Violation::OneZxid { zxid, writes } => {
                 write!(
                     f,
@@ -142,7 +159,8 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "{}: {} operations on {} paths, {} writes done, {} reads after sync, {} without an answer",
+            "{}: {} operations on {} paths, {} writes done, {} multis, {} reads after \
+             sync, {} without an answer",
             if self.is_sound() {
                 "sound"
             } else {
@@ -151,6 +169,7 @@ impl fmt::Display for Report {
             self.operations,
             self.paths,
             self.writes_done,
+            self.multis,
             self.synced_reads,
             self.unknown
         )

@@ -131,10 +131,8 @@ fn check_unique(operations: &[Operation], violations: &mut Vec<Violation>) {
         };
         let first = *writers.entry(zxid).or_insert(number);
         let other = &operations[first];
-        // Parts of one multi share it.
-        let are_one = other.process == operation.process
-            && other.invoked_us == operation.invoked_us
-            && (first == number || other.path != operation.path);
+        let are_one =
+            first == number || operation.multi.is_some() && other.multi == operation.multi;
         if !are_one {
             violations.push(Violation::OneZxid {
                 zxid,

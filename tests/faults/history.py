@@ -1,6 +1,7 @@
 """Clients that read and write while faults happen, and the history of what they were answered, which
 `zkore check-history` judges."""
 
+import itertools
 import json
 import os
 import random
@@ -53,9 +54,10 @@ class Worker:
     def step(self):
         path = self.chance.choice(PATHS)
         dice = self.chance.random()
-        self.count += 1
-        value = f"{self.number}.{self.count}"
-        if path not in self.versions or dice < 0.05:
+        value = self.next_value()
+        if dice < 0.1:
+            self.multi([path, self.chance.choice([each for each in PATHS if each != path])])
+        elif path not in self.versions or dice < 0.15:
             self.do("create", path, lambda: self.client.create(path, value.encode(), include_data=True), value=value)
         elif dice < 0.45:
             self.do("set", path, lambda: self.client.set(path, value.encode()), value=value)
@@ -69,44 +71,83 @@ class Worker:
         else:
             self.synced_read(path)
 
+    def next_value(self):
+        self.count += 1
+        return f"{self.number}.{self.count}"
+
     def synced_read(self, path):
         self.do("sync", path, lambda: self.client.sync(path))
         return self.do("read", path, lambda: self.client.get(path))
 
+    def multi(self, paths):
+        """Writes several nodes at once."""
+        transaction = self.client.transaction()
+        parts = [self.part(transaction, path) for path in paths]
+        results, told = self.ask(transaction.commit)
+        failures = [each for each in results or () if isinstance(each, Exception)]
+        number = next(self.traffic.multis)
+        for index, part in enumerate(parts):
+            record = {**part, **told, "multi": number}
+            if failures:
+                record["outcome"] = REFUSALS.get(type(results[index]), "ROLLEDBACK")
+            self.finish(record, results and results[index])
+
+    def part(self, transaction, path):
+        value, version = self.next_value(), self.versions.get(path)
+        if version is None:
+            transaction.create(path, value.encode())
+            return {"op": "create", "path": path, "value": value}
+        if self.chance.random() < 0.2:
+            transaction.delete(path, version)
+            return {"op": "delete", "path": path, "expected": version}
+        transaction.set_data(path, value.encode(), version)
+        return {"op": "set", "path": path, "value": value, "expected": version}
+
     def do(self, op, path, operation, **given):
         """Does it, records it, and says how it ended."""
-        record = {"process": self.number, "session": self.client._session_id, "op": op, "path": path, **given}
-        record["invoked_us"] = now_us()
+        result, told = self.ask(operation)
+        self.finish({"op": op, "path": path, **given, **told}, result)
+        return told["outcome"]
+
+    def ask(self, operation):
+        """Does it: its result, and what is to be recorded of when it was done and how it ended."""
+        told = {"process": self.number, "session": self.client._session_id, "invoked_us": now_us()}
+        result = None
         try:
             result = operation()
-            record["outcome"] = "ok"
+            told["outcome"] = "ok"
         except tuple(REFUSALS) as error:
-            result = None
-            record["outcome"] = REFUSALS[type(error)]
+            told["outcome"] = REFUSALS[type(error)]
         except (KazooException, KazooTimeoutError):
             # The connection or the session broke; what had been sent may be done.
-            record["outcome"] = "unknown"
-        if record["outcome"] != "unknown":
-            record["answered_us"] = now_us()
+            told["outcome"] = "unknown"
+        if told["outcome"] != "unknown":
+            told["answered_us"] = now_us()
             # Of the reply just read: this client asks for one thing at a time.
-            record["zxid"] = self.client.last_zxid
-            self.learn(record, op, path, result)
-        if self.client._session_id != record["session"]:
-            record["session"] = 0
-        self.traffic.record(record)
-        return record["outcome"]
+            told["zxid"] = self.client.last_zxid
+        if self.client._session_id != told["session"]:
+            told["session"] = 0
+        return result, told
 
-    def learn(self, record, op, path, result):
-        if op in ("set", "create", "read") and record["outcome"] == "ok":
+    def finish(self, record, result):
+        if record["outcome"] != "unknown":
+            self.learn(record, result)
+        self.traffic.record(record)
+
+    def learn(self, record, result):
+        op, path, outcome = record["op"], record["path"], record["outcome"]
+        if op == "create" and outcome == "ok" and "multi" in record:
+            self.versions[path] = 0
+        elif op in ("set", "create", "read") and outcome == "ok":
             stat = result if op == "set" else result[1]
             if op == "read":
                 record.update(value=result[0].decode(), mzxid=stat.mzxid)
             elif stat.mzxid != record["zxid"]:
                 raise AssertionError(f"mzxid {stat.mzxid:#x} in a reply with zxid {record['zxid']:#x}")
             record["version"] = self.versions[path] = stat.version
-        elif record["outcome"] == "NONODE" or op == "delete":
+        elif outcome == "NONODE" or (op == "delete" and outcome == "ok"):
             self.versions.pop(path, None)
-        elif record["outcome"] == "NODEEXISTS":
+        elif outcome == "NODEEXISTS":
             self.versions[path] = 0
 
 
@@ -120,6 +161,8 @@ class Traffic:
         self.is_stopping = False
         self.lock = threading.Lock()
         self.operations = 0
+        self.multis = itertools.count(1)
+        self.multis_done = set()
         # When writes were acknowledged, by the clock of `now_us`.
         self.acknowledged_us = []
         self.folder = tempfile.mkdtemp(prefix="history-")
@@ -143,6 +186,7 @@ class Traffic:
             self.operations += 1
             if record["outcome"] == "ok" and record["op"] in ("create", "set", "delete"):
                 self.acknowledged_us.append(record["answered_us"])
+                self.multis_done.add(record.get("multi"))
             self.file.write(json.dumps(record) + "\n")
 
     def goes_on(self, writes=40, patience_s=20, since_us=None):
@@ -187,6 +231,7 @@ class Traffic:
         said = (checked.stdout + checked.stderr).strip()
         assert checked.returncode == 0, f"{said}\n(the history is {self.file.name})"
         assert len(self.acknowledged_us) > 100, f"only {len(self.acknowledged_us)} writes were acknowledged"
+        assert len(self.multis_done) > 10, f"only {len(self.multis_done)} multis were done"
         print(f"history: {said}")
         self.ensemble.same_trees()
 

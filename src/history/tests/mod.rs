@@ -208,10 +208,9 @@ fn zxids_are_unique_and_go_with_time() {
         ],
         "zxid 0x5 twice",
     );
-    // Parts of one multi.
     assert_sound(&[
-        "1 create /a x ok 0 10 zxid=5",
-        "1 create /b x ok 0 10 zxid=5",
+        "1 create /a x ok 0 10 zxid=5 multi=1",
+        "1 create /b x ok 0 10 zxid=5 multi=1",
     ]);
     let across = [
         "1 create /a x ok 0 10 zxid=5",
@@ -231,6 +230,52 @@ fn zxids_are_unique_and_go_with_time() {
         ],
         "zxids against time",
     );
+}
+
+#[test]
+fn a_multi_is_done_at_one_moment_or_not_at_all() {
+    // As its own answer tells.
+    let part = "1 create /a x ok 0 10 zxid=5 multi=1";
+    for other in [
+        "1 create /b x ok 0 10 zxid=6 multi=1",
+        "1 create /b x NODEEXISTS 0 10 multi=1",
+        "1 create /b x unknown 0 multi=1",
+    ] {
+        assert!(violations(&[part, other])[0].contains("done in part"));
+    }
+    assert_sound(&[
+        "1 create /a x NONODE 0 10 multi=1",
+        "1 create /b x ROLLEDBACK 0 10 multi=1",
+    ]);
+    // As others tell of one without an answer.
+    let unknown = [
+        "1 create /a x unknown 0 multi=1",
+        "1 create /b y unknown 0 multi=1",
+    ];
+    let then = |lines: &[&'static str]| [&unknown[..], lines].concat();
+    let seen = "2 read /a ok 20 21 value=x version=0 mzxid=5";
+    assert_only(
+        &then(&[seen, "2 read /b ok 22 23 value=y version=0 mzxid=6"]),
+        "as seen by",
+    );
+    // Whoever has seen a part has seen the others.
+    assert_only(&then(&[seen, "2 read /b NONODE 22 23"]), "which lacks");
+    assert_only(
+        &then(&[seen, "3 sync /b ok 30 31", "3 read /b NONODE 32 33"]),
+        "not linearizable",
+    );
+    assert_only(
+        &then(&[seen, "3 create /b z ok 30 31 zxid=7"]),
+        "not linearizable",
+    );
+    assert_sound(&then(&[seen, "3 read /b NONODE 22 23"]));
+    assert_sound(&then(&[seen, "2 read /b ok 22 23 value=y mzxid=5"]));
+    assert_sound(&then(&["2 sync /a ok 20 21", "2 read /a NONODE 22 23"]));
+    // Its client was not told of it, so it may still read what was before.
+    assert_sound(&then(&[
+        "1 read /a NONODE 12 13",
+        "2 read /a ok 20 21 value=x mzxid=5",
+    ]));
 }
 
 #[test]
@@ -339,6 +384,15 @@ fn lines_that_make_no_sense_are_named() {
     assert!(error(&json("1 read /a ok 5 1")).contains("before it was called"));
     assert!(error(&json("1 read /a ok 5 6 mzxid=-3")).contains("not negative"));
     assert!(error(&json("1 set /a x unknown 5 answered_us=7")).contains("unknown outcome"));
+    let multi = |line: &str| {
+        let first = json("1 set /a x ok 5 6 multi=1");
+        let text = format!("{first}\n{}", json(line));
+        let error = read_lines(text.as_bytes()).expect_err("the line is wrong");
+        error.to_string()
+    };
+    assert!(multi("1 set /a y ok 5 6 multi=1").contains("different paths"));
+    assert!(multi("2 set /b y ok 5 6 multi=1").contains("one client"));
+    assert!(multi("1 read /b ok 5 6 multi=1").contains("is a write"));
     let without_value =
         r#"{"process":1,"op":"set","path":"/a","outcome":"unknown","invoked_us":1}"#;
     assert!(error(without_value).contains("needs its value"));

@@ -130,6 +130,7 @@ impl World {
             server: String::new(),
             call,
             path: path.to_owned(),
+            multi: None,
             invoked_us,
             outcome,
         };
