@@ -63,8 +63,8 @@ pub struct Config {
 
     /// Largest request in bytes; 1 or more, default 0xfffff. (`jute.maxbuffer`)
     pub jute_max_buffer_bytes: usize,
-    /// Requests of all clients that may be in progress before reading stops; 1 or more, default
-    /// 1,000. (`globalOutstandingLimit`)
+    /// Requests of all clients in progress past which no connection is given more than a turn's; 1
+    /// or more, default 1,000. (`globalOutstandingLimit`)
     pub global_outstanding_limit: usize,
 
     /// Most transactions between two snapshots; 2 or more, default 100,000. The actual number is

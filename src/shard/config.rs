@@ -23,8 +23,8 @@ pub struct ShardConfig {
     pub max_client_cnxns: usize,
     /// Connections that all clients together may have; 0 is no limit (`maxCnxns`).
     pub max_cnxns: usize,
-    /// Requests of all clients that may be in progress before reading stops
-    /// (`globalOutstandingLimit`).
+    /// Requests of all clients in progress past which no connection is given more than
+    /// [`limits::CONNECTION_TURN`] (`globalOutstandingLimit`).
     pub global_outstanding_limit: usize,
     /// How long a connection may stay without a session, in milliseconds
     /// (`nio.sessionlessCnxnTimeout`).

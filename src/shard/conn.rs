@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::auth::{Identity, peer_identity};
 use crate::exchange::ConnId;
-use crate::types::SessionId;
+use crate::types::{SessionId, limits};
 
 use super::{Close, Now};
 
@@ -145,6 +145,8 @@ pub(super) struct Conn {
     pub(super) pending: VecDeque<Pending>,
     /// Bytes of those requests.
     pub(super) pending_bytes: usize,
+    /// Requests of its turn that are left: the turn begins where none was without an answer.
+    pub(super) turn: usize,
     pub(super) close: Close,
     /// Whether taking requests in is put off until there is room.
     pub(super) is_stalled: bool,
@@ -176,6 +178,7 @@ impl Conn {
             output_since_us: None,
             pending: VecDeque::new(),
             pending_bytes: 0,
+            turn: 0,
             close: Close::No,
             is_stalled: false,
             is_queued: false,
@@ -194,6 +197,10 @@ impl Conn {
 
     /// Queues a request that cannot be answered yet.
     pub(super) fn push_pending(&mut self, pending: Pending) {
+        if self.pending.is_empty() {
+            self.turn = limits::CONNECTION_TURN;
+        }
+        self.turn = self.turn.saturating_sub(1);
         self.pending_bytes += pending.bytes();
         self.pending.push_back(pending);
     }

@@ -458,7 +458,9 @@ impl Shard {
         }
     }
 
-    /// Whether a connection may take another request in.
+    /// Whether a connection may take another request in. Beyond the limit for all clients together
+    /// they take turns of several requests: clients that pipeline would otherwise be answered one
+    /// request at a time, each with a system call or two on both sides.
     fn has_room(&self, conn: &Conn) -> bool {
         conn.state != State::Attaching
             && conn.pending.len() < limits::CONNECTION_PIPELINE_MAX
@@ -467,6 +469,7 @@ impl Shard {
             && conn.unsent_bytes() < limits::CONNECTION_SEND_SOFT_MAX
             && self.outbox.len() < limits::SHARD_RING_LEN
             && (conn.pending.is_empty()
+                || conn.turn > 0
                 || self.shared.outstanding() <= self.config.global_outstanding_limit)
     }
 

@@ -21,6 +21,10 @@ pub const CONNECTION_PIPELINE_MAX: usize = 1024;
 /// requests do not pile up by their number.
 pub const CONNECTION_PENDING_BYTES_MAX: usize = 4 << 20;
 
+/// Requests that one connection may have in progress when those of all clients are too many
+/// ([`GLOBAL_OUTSTANDING_DEFAULT`]), in a turn that begins when it has none.
+pub const CONNECTION_TURN: usize = 16;
+
 /// Bytes of the answer to one multiRead, which a small request could else make as large as it
 /// likes by naming a large node again and again.
 pub const MULTI_READ_REPLY_MAX: usize = 32 << 20;

@@ -126,7 +126,7 @@ static CLIENT_KEYS: &[KeySpec] = &[
             draft.config.global_outstanding_limit = most as usize;
             Ok(())
         },
-        "Requests of all clients in progress before reading stops. Default 1000.",
+        "Requests of all clients in progress past which no connection is given more than 16. Default 1000.",
     ),
     works(
         "jute.maxbuffer",

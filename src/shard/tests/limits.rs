@@ -1,8 +1,8 @@
 //! Bounds: what is not read, what waits, who is cut off.
 
 use crate::types::limits::{
-    CONNECTION_PIPELINE_MAX, CONNECTION_SEND_HARD_MAX, CONNECTION_SEND_SOFT_MAX, REPLY_MAX,
-    SHARD_RING_LEN,
+    CONNECTION_PIPELINE_MAX, CONNECTION_SEND_HARD_MAX, CONNECTION_SEND_SOFT_MAX, CONNECTION_TURN,
+    REPLY_MAX, SHARD_RING_LEN,
 };
 
 use super::*;
@@ -55,26 +55,32 @@ fn a_long_pipeline_is_not_read_further() {
 }
 
 #[test]
-fn beyond_the_global_limit_each_connection_has_one_request() {
+fn beyond_the_global_limit_connections_take_turns() {
     let mut rig = Rig::with(ShardConfig {
         global_outstanding_limit: 2,
         ..ShardConfig::default()
     });
+    let turn = CONNECTION_TURN as i32;
     let (one, two) = (rig.client(), rig.client());
-    for xid in 1..=4 {
+    for xid in 1..=turn + 2 {
         rig.set(one, xid, "/a", b"x");
     }
-    for xid in 11..=12 {
+    for xid in 101..=101 + turn {
         rig.set(two, xid, "/a", b"x");
     }
-    assert_eq!(rig.forwarded(), [1, 2, 3, 11]);
+    let turn_of = |first: i32| (first..first + turn).collect::<Vec<_>>();
+    assert_eq!(rig.forwarded(), [turn_of(1), turn_of(101)].concat());
     assert!(!rig.wants_read(one) && !rig.wants_read(two));
-    let items = [1, 2].map(|xid| rig.outcome(one, xid, Outcome::Done));
-    rig.publish(items.to_vec());
-    assert_eq!(rig.forwarded(), [4]);
-    let items = [3, 4].map(|xid| rig.outcome(one, xid, Outcome::Done));
-    rig.publish(items.to_vec());
-    assert_eq!(rig.forwarded(), [12]);
+    let mut answer = |conn: ConnId, xids: std::ops::RangeInclusive<i32>| {
+        let items = xids.map(|xid| rig.outcome(conn, xid, Outcome::Done));
+        let items = items.collect();
+        rig.publish(items);
+        rig.forwarded()
+    };
+    // Not before the last of a turn is answered: else what was split once would stay so.
+    assert_eq!(answer(one, 1..=turn - 1), [0; 0]);
+    assert_eq!(answer(one, turn..=turn), [turn + 1, turn + 2]);
+    assert_eq!(answer(two, 101..=100 + turn), [101 + turn]);
     assert!(rig.wants_read(one) && rig.wants_read(two));
 }
 
