@@ -33,7 +33,9 @@ impl Epochs {
         }
     }
 
-    /// Reads the files, and makes those that are missing.
+    /// Reads the files, makes those that are missing, and makes all durable: a process that was
+    /// ended between a write and its sync has left in the page cache what the disk may not have, or
+    /// can even fail to have got, and the member is about to act on it.
     ///
     /// The log of a member may be of a later epoch than `currentEpoch` says: what a leader sent to
     /// synchronise it is durable before the epoch is, and a crash may come in between. Then the
@@ -71,12 +73,9 @@ impl Epochs {
                 current: epochs.current,
             });
         }
-        if accepted.is_none() {
-            write(disk, dir, ACCEPTED_FILE, epochs.accepted)?;
-        }
-        if current != Some(epochs.current) {
-            write(disk, dir, CURRENT_FILE, epochs.current)?;
-        }
+        write(disk, dir, ACCEPTED_FILE, epochs.accepted)?;
+        write(disk, dir, CURRENT_FILE, epochs.current)?;
+        disk.sync_dir(dir)?;
         Ok(epochs)
     }
 
@@ -201,6 +200,26 @@ mod tests {
             put(&disk, CURRENT_FILE, text);
             let refused = Epochs::load(&disk, &dir(), Zxid::new(3, 9)).expect_err("refused");
             assert!(refused.to_string().contains("currentEpoch"), "{refused}");
+        }
+    }
+
+    /// Found by the simulator: an accepted epoch that was written and not synced was read back, the
+    /// current epoch was raised to it, and a loss of power then took the accepted one.
+    #[test]
+    fn what_a_start_has_read_outlives_a_loss_of_power() {
+        for first in [3, 9] {
+            for fails in 0..8 {
+                let disk = MemoryDisk::default();
+                let mut epochs = Epochs::load(&disk, &dir(), Zxid::new(first, 7)).expect("made");
+                disk.fail_at(disk.steps() + fails);
+                let _ = epochs.accept(&disk, &dir(), i64::from(first) + 1);
+                disk.fail_at(u64::MAX);
+                // The process has ended, the machine has not.
+                let read = Epochs::load(&disk, &dir(), Zxid::new(first, 7)).expect("sound");
+                let disk = disk.crash(&mut || false);
+                let last = Zxid::new(first, 7);
+                assert_eq!(Epochs::load(&disk, &dir(), last).expect("sound"), read);
+            }
         }
     }
 

@@ -93,6 +93,10 @@ impl Storage {
         let locks = lock_folders(&*disk, &options, &snapshot_dir, &log_dir)?;
         let names = disk.list(&snapshot_dir)?;
         let needs_repair = options.is_member && names.iter().any(|name| name == REPAIR_FILE);
+        if needs_repair {
+            // Whoever made the file may have ended before its name was durable.
+            disk.sync_dir(&snapshot_dir)?;
+        }
         let mut storage = Storage {
             disk,
             options,
