@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use crate::jute::op;
 use crate::sequencer::Now;
-use crate::types::{LinkId, Zxid};
+use crate::types::{LinkId, SessionId, Zxid};
 use crate::zab::Proposals;
-use crate::zab::leader::{Forwarded, Leader, LeaderConfig, LeaderEvent};
+use crate::zab::leader::{Forwarded, Leader, LeaderConfig, LeaderEvent, ToLearner};
 
 use super::hosts::{LogOf, OfLeader};
 use super::{Output, Replica, Role};
@@ -14,15 +14,43 @@ use super::{Output, Replica, Role};
 /// A leader, and what its learners wait for.
 pub struct Leading {
     pub leader: Leader,
-    /// Syncs of learners: done when this zxid is committed and this round confirmed.
-    syncs: VecDeque<(Zxid, u64, LinkId)>,
+    /// Answers for learners, in the order in which they were decided.
+    answers: VecDeque<Waiting>,
     confirmed_round: u64,
+}
+
+/// An answer for a learner that must not leave yet.
+struct Waiting {
+    /// The newest zxid when it was decided: what has to be committed first.
+    tip: Zxid,
+    /// The round that has to be confirmed first, or 0.
+    round: u64,
+    link: LinkId,
+    answer: ToLearner,
 }
 
 impl Leading {
     /// Syncs of learners that wait.
     pub fn pending_syncs(&self) -> usize {
-        self.syncs.len()
+        let is_sync = |waiting: &&Waiting| waiting.answer == ToLearner::Synced;
+        self.answers.iter().filter(is_sync).count()
+    }
+
+    /// Answers a learner, if this server still leads: once a quorum has said so after `tip` was the
+    /// newest zxid. What rests on no transaction could be long out of date otherwise.
+    fn answer_if_leading(&mut self, link: LinkId, answer: ToLearner, tip: Zxid, now: Now) {
+        let round = self.leader.ask_round(now.monotonic_ms);
+        self.answer_in_turn(link, answer, tip, round);
+    }
+
+    fn answer_in_turn(&mut self, link: LinkId, answer: ToLearner, tip: Zxid, round: u64) {
+        self.leader.hold(link, tip);
+        self.answers.push_back(Waiting {
+            tip,
+            round,
+            link,
+            answer,
+        });
     }
 }
 
@@ -56,7 +84,7 @@ impl Replica {
         }
         self.role = Role::Leading(Box::new(Leading {
             leader,
-            syncs: VecDeque::new(),
+            answers: VecDeque::new(),
             confirmed_round: 0,
         }));
         self.settle_leader(now);
@@ -113,7 +141,7 @@ impl Replica {
                 LeaderEvent::Touched(_, _, sessions) => self.sequencer.touched(&sessions, now),
                 LeaderEvent::Revalidate(link, session, timeout_ms) => {
                     let is_valid = self.sequencer.revalidate(link, session, timeout_ms, now);
-                    leading.leader.revalidated(link, session, is_valid);
+                    self.revalidated(link, session, is_valid, now);
                 }
                 LeaderEvent::SendTree(link, zxid) => {
                     let view = self.sequencer.tree().view(zxid);
@@ -138,7 +166,7 @@ impl Replica {
                 }
             }
         }
-        self.finish_syncs();
+        self.give_answers();
         if !self.is_serving {
             // Nobody is there to tell (`leaderServes=no`).
             while self.sequencer.poll_publish().is_some() {}
@@ -155,10 +183,7 @@ impl Replica {
         let leader = &mut leading.leader;
         if request.op == op::SYNC {
             let tip = self.sequencer.tree().tip_zxid();
-            let round = leader.ask_round(now.monotonic_ms);
-            leader.sync_begun(link, tip);
-            leading.syncs.push_back((tip, round, link));
-            return;
+            return leading.answer_if_leading(link, ToLearner::Synced, tip, now);
         }
         let takes_rejections = leader.takes_rejections(link);
         let mut log = LogOf {
@@ -170,7 +195,11 @@ impl Replica {
             .sequencer
             .request_of_learner(link, request, now, &mut log);
         match rejected {
-            Some(rejection) if takes_rejections => leading.leader.reject(link, &rejection),
+            Some(rejection) if takes_rejections => {
+                let tip = rejection.after;
+                let answer = ToLearner::Rejected(rejection);
+                leading.answer_if_leading(link, answer, tip, now);
+            }
             Some(rejection) => {
                 let mut log = LogOf {
                     wal: self.wal.as_mut().expect("the storage gives it back"),
@@ -183,17 +212,40 @@ impl Replica {
         }
     }
 
-    fn finish_syncs(&mut self) {
+    /// A learner's client may go on with a session, or may not.
+    fn revalidated(&mut self, link: LinkId, session: SessionId, is_valid: bool, now: Now) {
         let Role::Leading(leading) = &mut self.role else {
             return;
         };
-        let committed = leading.leader.committed();
-        while let Some(&(zxid, round, link)) = leading.syncs.front() {
-            if zxid > committed || round > leading.confirmed_round {
-                return;
+        let tip = self.sequencer.tree().tip_zxid();
+        let answer = ToLearner::Revalidated(session, is_valid);
+        if !is_valid {
+            leading.answer_if_leading(link, answer, tip, now);
+        } else if leading.leader.is_observer(link) || leading.leader.is_holding(link) {
+            // An observer has yet to hear of what is not committed. What the session asked for elsewhere
+            // must not come to it as the answer to what the client asks there, whose numbers may be
+            // the same.
+            leading.answer_in_turn(link, answer, tip, 0);
+        } else {
+            leading.leader.answer(link, &answer);
+        }
+    }
+
+    fn give_answers(&mut self) {
+        let Role::Leading(leading) = &mut self.role else {
+            return;
+        };
+        let (committed, confirmed) = (leading.leader.committed(), leading.confirmed_round);
+        while let Some(waiting) = leading.answers.front_mut()
+            && waiting.tip <= committed
+            && waiting.round <= confirmed
+        {
+            if let ToLearner::Revalidated(session, is_valid) = &mut waiting.answer {
+                // It may have been closed meanwhile.
+                *is_valid &= self.sequencer.sessions().is_open(*session);
             }
-            leading.syncs.pop_front();
-            leading.leader.synced(link);
+            leading.leader.release(waiting.link, &waiting.answer);
+            leading.answers.pop_front();
         }
     }
 

@@ -138,7 +138,7 @@ impl Sequencer {
                 password,
                 timeout_ms,
             } if self.is_local(session) => {
-                self.reattach(origin, session, &password, timeout_ms, now);
+                self.reattach((origin, session), &password, timeout_ms, now, || 0);
             }
             ToSequencer::ReattachSession {
                 origin,

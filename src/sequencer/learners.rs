@@ -65,7 +65,7 @@ impl Sequencer {
                     self.step(applied.changes, None);
                     return None;
                 }
-                None => NO_ROOM.0,
+                None => NO_ROOM,
             },
             Prepared::Failed(outcome) | Prepared::Ordered(outcome) => outcome,
         };

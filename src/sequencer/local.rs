@@ -160,7 +160,7 @@ impl Sequencer {
                 session,
                 password,
                 timeout_ms,
-            } => self.reattach(origin, session, &password, timeout_ms, now),
+            } => self.reattach((origin, session), &password, timeout_ms, now, || 0),
             ToSequencer::Heard {
                 shard,
                 as_of_ms,

@@ -207,7 +207,9 @@ impl Sequencer {
                 password,
                 timeout_ms,
             } => {
-                self.reattach(origin, session, &password, timeout_ms, now);
+                self.reattach((origin, session), &password, timeout_ms, now, || {
+                    log.ask_round()
+                });
             }
             ToSequencer::Heard {
                 shard,
@@ -348,36 +350,31 @@ impl Sequencer {
     fn request(&mut self, request: &Request, now: Now, log: &mut impl Log) {
         self.metrics.requests_prepared.increment();
         self.sessions.touch(request.session, now.monotonic_ms);
-        let (outcome, changes) = self.decide(request, now, log);
+        let Decision {
+            outcome,
+            changes,
+            is_logged,
+        } = self.decide(request, now, log);
         let answer = reply_to(request, outcome);
-        let round = if request.op == op::SYNC {
-            log.ask_round()
-        } else {
-            0
-        };
+        let round = if is_logged { 0 } else { log.ask_round() };
         self.request_snapshot_if_due();
         let item = self.item(changes, Some((request.origin, answer)));
         self.history.push_after_round(item, round);
     }
 
     /// What a request of one of our connections comes to.
-    fn decide(
-        &mut self,
-        request: &Request,
-        now: Now,
-        log: &mut impl Log,
-    ) -> (Outcome, Vec<Change>) {
+    fn decide(&mut self, request: &Request, now: Now, log: &mut impl Log) -> Decision {
         let session = request.session;
         if self.is_local(session) {
             if request.op == op::CLOSE_SESSION {
                 self.locals.remove(session);
-                return (Outcome::Done, Vec::new());
+                return Decision::without_txn(Outcome::Done);
             }
             if self.locals.can_upgrade()
                 && makes_ephemeral(request.op, &request.body)
                 && !self.upgrade(session, now, log)
             {
-                return NO_ROOM;
+                return Decision::without_txn(NO_ROOM);
             }
         }
         let (session_state, ephemerals) =
@@ -394,8 +391,10 @@ impl Sequencer {
         match self.preparer.prepare(&self.tree, &view) {
             Prepared::Txn(txn) => self
                 .append(&txn, session, request.xid, now, log)
-                .map_or(NO_ROOM, |applied| (applied.outcome, applied.changes)),
-            Prepared::Failed(outcome) | Prepared::Ordered(outcome) => (outcome, Vec::new()),
+                .map_or(Decision::without_txn(NO_ROOM), Decision::of),
+            Prepared::Failed(outcome) | Prepared::Ordered(outcome) => {
+                Decision::without_txn(outcome)
+            }
         }
     }
 
@@ -412,13 +411,14 @@ impl Sequencer {
         self.step(Vec::new(), Some((origin, answer)));
     }
 
+    /// Somebody may go on with a session, or is told that it is over, after a round.
     fn reattach(
         &mut self,
-        origin: Origin,
-        session: SessionId,
+        (origin, session): (Origin, SessionId),
         password: &[u8],
         timeout_ms: i32,
         now: Now,
+        round: impl FnOnce() -> u64,
     ) {
         let table = if self.is_local(session) {
             self.locals.table()
@@ -426,7 +426,10 @@ impl Sequencer {
             &mut self.sessions
         };
         match table.reattach(session, password, timeout_ms, origin, now.monotonic_ms) {
-            Err(SessionRefused) => self.step(Vec::new(), Some((origin, Answer::SessionRefused))),
+            Err(SessionRefused) => {
+                let item = self.item(Vec::new(), Some((origin, Answer::SessionRefused)));
+                self.history.push_after_round(item, round());
+            }
             Ok(former) => {
                 if let Some(former) = former {
                     let answer = Answer::Detached {
@@ -563,6 +566,33 @@ impl Sequencer {
     }
 }
 
+/// What a request came to.
+struct Decision {
+    outcome: Outcome,
+    changes: Vec<Change>,
+    /// Whether a transaction of its own makes it true. What is said without one could be long out of
+    /// date where another server leads meanwhile, so it needs proof that this one does.
+    is_logged: bool,
+}
+
+impl Decision {
+    fn of(applied: Applied) -> Decision {
+        Decision {
+            outcome: applied.outcome,
+            changes: applied.changes,
+            is_logged: true,
+        }
+    }
+
+    fn without_txn(outcome: Outcome) -> Decision {
+        Decision {
+            outcome,
+            changes: Vec::new(),
+            is_logged: false,
+        }
+    }
+}
+
 /// There was no room to open a session. To refuse it would tell the client that it had expired; a
 /// closed connection tells it to try again.
 fn not_opened(session: SessionId) -> Answer {
@@ -593,4 +623,4 @@ fn reply_to(request: &Request, outcome: Outcome) -> Answer {
 const EPOCH_RESERVE: u32 = 1 << 20;
 
 /// What a write comes to on a full disk.
-const NO_ROOM: (Outcome, Vec<Change>) = (Outcome::Failed(ErrorCode::SystemError), Vec::new());
+const NO_ROOM: Outcome = Outcome::Failed(ErrorCode::SystemError);

@@ -9,8 +9,11 @@ use crate::tree::TreeConfig;
 use crate::types::LinkId;
 use crate::zab::leader::Forwarded;
 
-/// A log with room for everything.
-struct Endless;
+/// A log with room for everything, which counts the rounds that are asked for.
+#[derive(Default)]
+struct Endless {
+    rounds: u64,
+}
 
 impl Log for Endless {
     fn has_room(&mut self, _: usize) -> bool {
@@ -18,6 +21,11 @@ impl Log for Endless {
     }
 
     fn append(&mut self, _: Zxid, _: &[u8]) {}
+
+    fn ask_round(&mut self) -> u64 {
+        self.rounds += 1;
+        self.rounds
+    }
 }
 
 /// A sequencer that leads and takes a snapshot after each transaction.
@@ -69,7 +77,7 @@ fn a_snapshot_is_without_a_session_whose_closing_it_holds() {
         origin,
         timeout_ms: 4000,
     };
-    sequencer.handle(open, Now::default(), &mut Endless);
+    sequencer.handle(open, Now::default(), &mut Endless::default());
     let [session] = sessions_of_snapshot(&mut sequencer)[..] else {
         panic!("it is open");
     };
@@ -82,7 +90,7 @@ fn a_snapshot_is_without_a_session_whose_closing_it_holds() {
         identities: Arc::from([]),
         received_us: 0,
     });
-    sequencer.handle(close, Now::default(), &mut Endless);
+    sequencer.handle(close, Now::default(), &mut Endless::default());
     assert_eq!(sequencer.sessions().len(), 1, "it is not committed yet");
     assert!(sessions_of_snapshot(&mut sequencer).is_empty());
 }
@@ -99,6 +107,56 @@ fn a_snapshot_holds_the_session_that_made_it_due() {
         body: 4000_i32.to_be_bytes().into(),
         identities: Vec::new(),
     };
-    sequencer.request_of_learner(LinkId(1), &open, Now::default(), &mut Endless);
+    sequencer.request_of_learner(LinkId(1), &open, Now::default(), &mut Endless::default());
     assert_eq!(sessions_of_snapshot(&mut sequencer), [7]);
+}
+
+/// Found by the simulator: a leader that had been stopped while another one was elected told its
+/// clients of nodes that were there long since that they were not.
+#[test]
+fn what_rests_on_no_transaction_waits_for_a_round() {
+    let (mut sequencer, mut log) = (sequencer(), Endless::default());
+    let origin = Origin {
+        shard: ShardId(0),
+        conn: ConnId(1),
+    };
+    let open = ToSequencer::OpenSession {
+        origin,
+        timeout_ms: 4000,
+    };
+    sequencer.handle(open, Now::default(), &mut log);
+    sequencer.commit(sequencer.tree().tip_zxid());
+    let batch = sequencer.poll_publish().expect("it is open");
+    let Some((_, Answer::Attached { session, .. })) = batch.items[0].answer else {
+        panic!("{batch:?}");
+    };
+    let mut body = Vec::new();
+    let delete = crate::jute::proto::DeleteRequest {
+        path: "/none",
+        version: -1,
+    };
+    delete.encode(&mut body);
+    let request = ToSequencer::Request(Request {
+        origin,
+        session,
+        xid: 1,
+        op: op::DELETE,
+        body: body.into(),
+        identities: Arc::from([]),
+        received_us: 0,
+    });
+    let unknown = ToSequencer::ReattachSession {
+        origin,
+        session: SessionId(7),
+        password: session_password(SessionId(7)).to_vec(),
+        timeout_ms: 4000,
+    };
+    for message in [request, unknown] {
+        let before = log.rounds;
+        sequencer.handle(message, Now::default(), &mut log);
+        assert_eq!(log.rounds, before + 1);
+        assert!(sequencer.poll_publish().is_none());
+        sequencer.confirm_round(log.rounds);
+        assert!(sequencer.poll_publish().is_some());
+    }
 }

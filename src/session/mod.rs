@@ -254,6 +254,12 @@ impl SessionTable {
         }
     }
 
+    /// Whether a session lives, and is not being closed.
+    pub fn is_open(&self, session: SessionId) -> bool {
+        let entry = self.sessions.get(&session);
+        entry.is_some_and(|entry| entry.expires_ms.is_some())
+    }
+
     /// The connection of this server that has a session.
     pub fn owner(&self, session: SessionId) -> Option<Origin> {
         match self.sessions.get(&session)?.owner? {

@@ -34,7 +34,7 @@ use super::packet::{PacketError, PacketName};
 use super::proposals::Proposals;
 
 pub use host::{
-    Forwarded, HostFailed, LeaderConfig, LeaderEvent, LeaderHost, LearnerReport, Summary,
+    Forwarded, HostFailed, LeaderConfig, LeaderEvent, LeaderHost, LearnerReport, Summary, ToLearner,
 };
 
 use discovery::Discovery;

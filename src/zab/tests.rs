@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::leader::{
-    Forwarded, HostFailed, Leader, LeaderConfig, LeaderEvent, LeaderHost, Summary,
+    Forwarded, HostFailed, Leader, LeaderConfig, LeaderEvent, LeaderHost, Summary, ToLearner,
 };
 use super::learner::{
     AppendFault, Learner, LearnerConfig, LearnerEvent, LearnerHost, SIGNATURE, TreeFault,
@@ -389,13 +389,13 @@ fn a_learner_hears_of_no_commit_behind_an_unanswered_sync() {
     world.run(true);
     let asked = |event: &LeaderEvent| matches!(event, LeaderEvent::Request(..));
     assert!(world.events.iter().any(asked));
-    world.leader.sync_begun(link(follower), Zxid::ZERO);
+    world.leader.hold(link(follower), Zxid::ZERO);
     world.propose(Zxid::new(1, 1));
     world.run(true);
     assert_eq!(world.leader.committed(), Zxid::new(1, 1));
     let before = world.events_of(follower);
     assert!(!before.contains(&LearnerEvent::Committed(Zxid::new(1, 1))));
-    world.leader.synced(link(follower));
+    world.leader.release(link(follower), &ToLearner::Synced);
     world.run(true);
     let after = [
         LearnerEvent::Synced,
@@ -576,36 +576,39 @@ fn rejection(cxid: i32, after: Zxid) -> Rejection {
 }
 
 #[test]
-fn a_rejection_comes_behind_what_was_proposed_and_behind_a_sync() {
+fn answers_come_behind_what_was_proposed_and_before_later_commits() {
     let mut world = World::new(3, Host::default());
     let follower = world.join(Host::default());
     world.run(true);
     world.events_of(follower);
-    assert!(world.leader.takes_rejections(link(follower)));
+    let to = link(follower);
+    assert!(world.leader.takes_rejections(to) && !world.leader.is_holding(to));
     let (one, two) = (Zxid::new(1, 1), Zxid::new(1, 2));
     world.propose(one);
-    world.leader.reject(link(follower), &rejection(1, one));
-    world.leader.sync_begun(link(follower), one);
+    for tip in [one, one, two] {
+        world.leader.hold(to, tip);
+    }
     world.propose(two);
-    world.leader.reject(link(follower), &rejection(2, two));
     world.run(true);
     world.leader.durable(two);
     world.run(true);
-    let before = [
-        LearnerEvent::Rejected(rejection(1, one)),
-        LearnerEvent::Committed(one),
-    ];
-    assert_eq!(world.events_of(follower), before);
-    world.leader.synced(link(follower));
-    world.leader.reject(link(follower), &rejection(3, two));
+    assert_eq!(world.events_of(follower), [LearnerEvent::Committed(one)]);
+    let rejected = ToLearner::Rejected(rejection(1, one));
+    world.leader.release(to, &rejected);
+    world.leader.release(to, &ToLearner::Synced);
     world.run(true);
-    let after = [
+    let first = [
+        LearnerEvent::Rejected(rejection(1, one)),
         LearnerEvent::Synced,
-        LearnerEvent::Rejected(rejection(2, two)),
         LearnerEvent::Committed(two),
-        LearnerEvent::Rejected(rejection(3, two)),
     ];
-    assert_eq!(world.events_of(follower), after);
+    assert_eq!(world.events_of(follower), first);
+    let refused = ToLearner::Revalidated(SessionId(7), false);
+    world.leader.release(to, &refused);
+    assert!(!world.leader.is_holding(to));
+    world.run(true);
+    let last = [LearnerEvent::Revalidated(SessionId(7), false)];
+    assert_eq!(world.events_of(follower), last);
 }
 
 #[test]

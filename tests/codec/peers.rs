@@ -14,7 +14,9 @@ use zkore::snapshot::wire::WireDecoder;
 use zkore::tree::{Tree, TreeConfig};
 use zkore::types::{Ensemble, ErrorCode, LinkId, Member, MemberAddress, Role, ServerId, Zxid};
 use zkore::zab::election::{Election, ElectionConfig, wire};
-use zkore::zab::leader::{HostFailed, Leader, LeaderConfig, LeaderEvent, LeaderHost, Summary};
+use zkore::zab::leader::{
+    HostFailed, Leader, LeaderConfig, LeaderEvent, LeaderHost, Summary, ToLearner,
+};
 use zkore::zab::learner::{
     AppendFault, Learner, LearnerConfig, LearnerEvent, LearnerHost, SIGNATURE, TreeFault,
 };
@@ -310,10 +312,12 @@ pub fn quorum_port(bytes: &[u8], piece: usize) {
 fn obey(leader: &mut Leader) {
     while let Some(event) = leader.poll_event() {
         match event {
-            LeaderEvent::Revalidate(link, session, _) => leader.revalidated(link, session, true),
+            LeaderEvent::Revalidate(link, session, _) => {
+                leader.answer(link, &ToLearner::Revalidated(session, true));
+            }
             LeaderEvent::SendTree(link, _) => leader.tree_piece(link, SIGNATURE.as_bytes(), true),
             LeaderEvent::Request(link, request) if request.op == op::SYNC => {
-                leader.sync_begun(link, Zxid::new(2, 1));
+                leader.hold(link, Zxid::new(2, 1));
                 leader.ask_round(1);
             }
             LeaderEvent::Request(link, request) => {
@@ -324,9 +328,9 @@ fn obey(leader: &mut Leader) {
                     is_multi: false,
                     errors: vec![ErrorCode::NoNode],
                 };
-                leader.reject(link, &rejection);
+                leader.answer(link, &ToLearner::Rejected(rejection));
             }
-            LeaderEvent::RoundConfirmed(_) => leader.synced(LinkId(1)),
+            LeaderEvent::RoundConfirmed(_) => leader.release(LinkId(1), &ToLearner::Synced),
             LeaderEvent::Committed(zxid) => assert!(zxid <= Zxid::new(2, 1)),
             LeaderEvent::Established
             | LeaderEvent::Touched(..)

@@ -84,27 +84,8 @@ impl Leader {
         None
     }
 
-    /// A learner has forwarded a sync when `tip` was the newest zxid: it hears of no later commit
-    /// until [`Leader::synced`], so that its client's answers keep their order.
-    pub fn sync_begun(&mut self, id: LinkId, tip: Zxid) {
-        if let Some(link) = self.links.get_mut(&id) {
-            link.begin_sync(tip);
-        }
-    }
-
-    /// The oldest sync that a learner has forwarded is done: what it was forwarded after is
-    /// committed, and this server has led since.
-    pub fn synced(&mut self, id: LinkId) {
-        if let Some(link) = self.links.get_mut(&id) {
-            link.announce(self.committed, &self.proposals);
-            link.finish_sync();
-            link.announce(self.committed, &self.proposals);
-        }
-        self.trim();
-    }
-
     /// Forgets old transactions, but none that a learner has yet to hear the commit of.
-    fn trim(&mut self) {
+    pub(super) fn trim(&mut self) {
         let unheard = self
             .links
             .values()

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::jute::quorum::AuthId;
 use crate::types::{Ensemble, LinkId, ServerId, SessionId, Zxid};
+use crate::zab::rejection::Rejection;
 
 /// What a leader must know.
 #[derive(Clone, Debug)]
@@ -75,7 +76,8 @@ pub enum LeaderEvent {
     /// A learner heard from these sessions, with their timeouts in milliseconds. All that it heard
     /// up to this time, in milliseconds, is in it and in what came before.
     Touched(LinkId, u64, Vec<(SessionId, i32)>),
-    /// A learner's client wants to go on with a session; answered by [`Leader::revalidated`].
+    /// A learner's client wants to go on with a session; answered by
+    /// [`ToLearner::Revalidated`].
     Revalidate(LinkId, SessionId, i32),
     /// A learner needs the tree as of this zxid: the host gives it in pieces to
     /// [`Leader::tree_piece`].
@@ -86,6 +88,17 @@ pub enum LeaderEvent {
     Close(LinkId, String),
     /// The leader cannot go on; nothing more is to be given to it.
     SteppedDown(String),
+}
+
+/// What a learner is told for one of its clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToLearner {
+    /// The oldest sync that it has forwarded is done.
+    Synced,
+    /// A request has failed; only a learner of ours may be told so ([`Leader::takes_rejections`]).
+    Rejected(Rejection),
+    /// Whether a session lives.
+    Revalidated(SessionId, bool),
 }
 
 /// A learner, for reports.

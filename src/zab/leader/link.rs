@@ -3,11 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::jute::Record;
 use crate::jute::quorum::kind;
 use crate::types::{ServerId, Zxid};
 use crate::zab::packet::{PacketReader, encode_packet};
 use crate::zab::proposals::Proposals;
-use crate::zab::rejection::{REJECT, Rejection};
+use crate::zab::rejection::REJECT;
+
+use super::ToLearner;
 
 /// Bytes that may wait to be sent to one learner; past it the learner is cut off and comes back
 /// to be synchronised.
@@ -46,8 +49,8 @@ pub struct Link {
     pub acked: Zxid,
     /// Up to where it was told what is committed.
     pub announced: Zxid,
-    /// Those that it forwarded and that are not done.
-    syncs: VecDeque<Sync>,
+    /// The tips when those answers were decided that it has yet to get.
+    holds: VecDeque<Zxid>,
     /// Whether the tree is being sent; packets wait behind it.
     pub is_streaming: bool,
     pub opened_ms: u64,
@@ -60,14 +63,6 @@ pub struct Link {
     behind_tree: Vec<u8>,
     /// Pings on their way: when they were sent, and the round that they belong to.
     pings: VecDeque<(u64, u64)>,
-}
-
-/// A sync that is not done.
-struct Sync {
-    /// The tip when it came.
-    tip: Zxid,
-    /// What was rejected since then: packets that must not overtake it.
-    rejections: Vec<u8>,
 }
 
 /// Pings that may be unanswered: far more than fit into any limit on silence.
@@ -84,7 +79,7 @@ impl Link {
             zxid: Zxid::ZERO,
             acked: Zxid::ZERO,
             announced: Zxid::ZERO,
-            syncs: VecDeque::new(),
+            holds: VecDeque::new(),
             is_streaming: false,
             opened_ms: now_ms,
             heard_ms: now_ms,
@@ -134,9 +129,9 @@ impl Link {
     /// Tells it what is committed, as far as it may hear. A learner of ours takes the last for all.
     pub fn announce(&mut self, committed: Zxid, proposals: &Proposals) {
         let up_to = self
-            .syncs
+            .holds
             .front()
-            .map_or(committed, |sync| committed.min(sync.tip));
+            .map_or(committed, |tip| committed.min(*tip));
         if self.phase < Phase::Syncing || up_to <= self.announced {
             return;
         }
@@ -154,32 +149,36 @@ impl Link {
         }
     }
 
-    /// Until [`Link::finish_sync`] it hears of no commit after `tip`.
-    pub fn begin_sync(&mut self, tip: Zxid) {
-        self.syncs.push_back(Sync {
-            tip,
-            rejections: Vec::new(),
-        });
+    /// Until [`Link::release`] it hears of no commit after `tip`.
+    pub fn hold(&mut self, tip: Zxid) {
+        self.holds.push_back(tip);
     }
 
-    /// The oldest sync is done.
-    pub fn finish_sync(&mut self) {
-        let done = self.syncs.pop_front();
-        self.send(|out| {
-            encode_packet(kind::SYNC, 0, None, out);
-            out.extend(done.into_iter().flat_map(|sync| sync.rejections));
-        });
+    /// Whether answers wait for it.
+    pub fn is_holding(&self) -> bool {
+        !self.holds.is_empty()
     }
 
-    /// A request of one of its clients has failed.
-    pub fn reject(&mut self, rejection: &Rejection) {
+    /// It has got the oldest answer that waited.
+    pub fn release(&mut self) {
+        self.holds.pop_front();
+    }
+
+    /// Tells it what its client is to be told.
+    pub fn answer(&mut self, answer: &ToLearner) {
         let mut data = Vec::new();
-        rejection.encode(&mut data);
-        let zxid = rejection.after.0;
-        let encode = |out: &mut Vec<u8>| encode_packet(REJECT, zxid, Some(&data), out);
-        match self.syncs.back_mut() {
-            Some(sync) => encode(&mut sync.rejections),
-            None => self.send(encode),
+        match answer {
+            ToLearner::Synced => self.send(|out| encode_packet(kind::SYNC, 0, None, out)),
+            ToLearner::Rejected(rejection) => {
+                rejection.encode(&mut data);
+                let zxid = rejection.after.0;
+                self.send(|out| encode_packet(REJECT, zxid, Some(&data), out));
+            }
+            ToLearner::Revalidated(session, is_valid) => {
+                session.0.encode(&mut data);
+                is_valid.encode(&mut data);
+                self.send(|out| encode_packet(kind::REVALIDATE, -1, Some(&data), out));
+            }
         }
     }
 

@@ -1,12 +1,12 @@
 //! What learners forward and ask on behalf of their clients, and the answers.
 
-use crate::jute::quorum::{QuorumPacket, kind};
+use crate::jute::quorum::QuorumPacket;
 use crate::jute::{Decoder, Record};
-use crate::types::{LinkId, SessionId};
-use crate::zab::packet::{PacketError, PacketName, encode_packet};
-use crate::zab::rejection::Rejection;
+use crate::types::{LinkId, SessionId, Zxid};
+use crate::zab::packet::{PacketError, PacketName};
 
-use super::{Forwarded, Leader, LeaderEvent};
+use super::link::Link;
+use super::{Forwarded, Leader, LeaderEvent, ToLearner};
 
 impl Leader {
     pub(super) fn request(
@@ -31,11 +31,9 @@ impl Leader {
         self.links.get(&id).is_some_and(|link| link.is_ours)
     }
 
-    /// Tells a learner of ours that a request of its client has failed.
-    pub fn reject(&mut self, id: LinkId, rejection: &Rejection) {
-        if let Some(link) = self.links.get_mut(&id) {
-            link.reject(rejection);
-        }
+    /// Whether a learner only observes: it hears of a transaction when that is committed.
+    pub fn is_observer(&self, id: LinkId) -> bool {
+        self.links.get(&id).is_some_and(|link| link.is_observer)
     }
 
     pub(super) fn revalidate(
@@ -51,12 +49,35 @@ impl Leader {
         Ok(())
     }
 
-    /// Answers a [`LeaderEvent::Revalidate`].
-    pub fn revalidated(&mut self, id: LinkId, session: SessionId, is_valid: bool) {
+    /// An answer for a learner waits, which was decided when `tip` was the newest zxid: the learner
+    /// hears of no later commit until [`Leader::release`], so that its clients' answers keep their
+    /// order.
+    pub fn hold(&mut self, id: LinkId, tip: Zxid) {
         if let Some(link) = self.links.get_mut(&id) {
-            let mut data = session.0.to_be_bytes().to_vec();
-            data.push(u8::from(is_valid));
-            link.send(|out| encode_packet(kind::REVALIDATE, -1, Some(&data), out));
+            link.hold(tip);
+        }
+    }
+
+    /// Whether answers wait for a learner.
+    pub fn is_holding(&self, id: LinkId) -> bool {
+        self.links.get(&id).is_some_and(Link::is_holding)
+    }
+
+    /// Gives a learner the oldest answer that waits.
+    pub fn release(&mut self, id: LinkId, answer: &ToLearner) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.announce(self.committed, &self.proposals);
+            link.answer(answer);
+            link.release();
+            link.announce(self.committed, &self.proposals);
+        }
+        self.trim();
+    }
+
+    /// Gives a learner an answer at once.
+    pub fn answer(&mut self, id: LinkId, answer: &ToLearner) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.answer(answer);
         }
     }
 }
