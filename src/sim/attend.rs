@@ -21,10 +21,12 @@ use super::world::World;
 /// Superseded versions of the tree that are freed at once.
 const RECLAIM_BURST: usize = 100;
 
-/// How old may be what a follower shows, in microseconds: what it has not acknowledged for a
-/// `syncLimit` cuts it off, and a link that is cut is noticed within the limit on silence; with room
-/// for the way of the news and for clocks that differ.
-const STALE_US_MAX: u64 = (SYNC_LIMIT_MS * 17 / 16 + SILENCE_LIMIT_MS + HEARTBEAT_MS + 250) * 1100;
+/// How old may be what a follower shows, in microseconds: while a quorum is asked whether its leader
+/// still leads it may hear of no commit, what it has not acknowledged for a `syncLimit` cuts it off, and
+/// a link that is cut is noticed within the limit on silence; with room for the way of the news and for
+/// clocks that differ.
+const STALE_US_MAX: u64 =
+    (2 * SYNC_LIMIT_MS * 17 / 16 + SILENCE_LIMIT_MS + HEARTBEAT_MS + 250) * 1100;
 
 impl World {
     /// Carries away everything that a process has to say.
@@ -172,6 +174,7 @@ impl World {
         let process = self.members[at].process.as_mut();
         let process = process.expect("it has just spoken");
         process.stint += 1;
+        process.seen = seen;
         let view = process.replica.view();
         let views: Vec<_> = process
             .shards
@@ -200,6 +203,7 @@ impl World {
         let epoch = seen.epoch();
         let views: Vec<_> = process.shards.iter().map(|_| replica.view()).collect();
         process.stint += 1;
+        process.seen = seen;
         process.published = zxid;
         process.view = Some(process.replica.view());
         say!(

@@ -283,7 +283,7 @@ impl World {
                 );
                 let now_us = self.course.now_us;
                 let percent = self.course.random.between(30, 90);
-                let times_us = (now_us, now_us + 3 * span_us);
+                let times_us = (now_us, now_us + 5 * span_us);
                 self.network.slow_down(at, other, times_us, percent);
             }
             _ => self.happens_to_disk(kind, at, span_us),

@@ -75,6 +75,8 @@ pub struct Process {
     pub shards: Vec<ShardThread>,
     /// How often it has begun to serve.
     pub stint: u32,
+    /// The newest zxid that clients whom it takes in can have seen.
+    pub seen: Zxid,
     /// What the checks see, while clients are served.
     pub view: Option<View>,
     /// Up to where it has published.
@@ -238,6 +240,7 @@ impl Process {
             epoch: replica.current_epoch(),
             replica,
             stint: 0,
+            seen: Zxid::ZERO,
             view: None,
             published: Zxid::ZERO,
             writes: BTreeMap::new(),

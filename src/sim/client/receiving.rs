@@ -93,6 +93,12 @@ impl World {
         client.session = response.session_id;
         client.timeout_ms = response.timeout_ms;
         client.password = response.passwd.unwrap_or_default().to_vec();
+        let process = self.members[connection.member].process.as_ref();
+        let is_taken_back = process.is_some_and(|process| client.seen_alone <= process.seen);
+        if is_taken_back {
+            // A leader has begun an epoch since, and what is beyond this member's log was none of it.
+            client.seen_alone = Zxid::ZERO;
+        }
         let sent_us = connection.sent_us;
         let is_local = response.read_only || local_sessions != LocalSessions::Disabled;
         if is_new && is_local {
