@@ -131,7 +131,7 @@ impl Sequencer {
 
     /// Takes in a message where clients may only read. A session of the ensemble cannot be gone on
     /// with, since nobody knows whether it still lives. Nor can it be said to be over: it may have been
-    /// opened at another server since this one was cut off.
+    /// opened at another server since this one was cut off, or here before this one lost its data.
     pub(super) fn handle_read_only(&mut self, message: ToSequencer, now: Now) {
         match message {
             ToSequencer::Request(request) => {
@@ -149,7 +149,7 @@ impl Sequencer {
             }
             ToSequencer::ReattachSession {
                 origin, session, ..
-            } if self.sessions.contains(session) || !self.sessions.is_own(session) => {
+            } if self.sessions.contains(session) || !self.sessions.is_of_this_run(session) => {
                 tracing::info!(%session, "refusing a session of the ensemble in read-only mode");
                 let reason = ErrorCode::ConnectionLoss;
                 let answer = Answer::Detached { session, reason };

@@ -64,6 +64,7 @@ struct Session {
 pub struct SessionTable {
     tick_ms: u64,
     server_id: u8,
+    first_id: i64,
     next_id: i64,
     sessions: HashMap<SessionId, Session>,
     buckets: BTreeMap<u64, BTreeSet<SessionId>>,
@@ -75,10 +76,12 @@ impl SessionTable {
     /// those of another: milliseconds since the epoch.
     pub fn new(config: SessionConfig, time_ms: i64) -> SessionTable {
         assert!(config.tick_ms > 0, "a tick takes time");
+        let first_id = first_session_id(config.server_id, time_ms);
         SessionTable {
             tick_ms: config.tick_ms,
             server_id: config.server_id,
-            next_id: first_session_id(config.server_id, time_ms),
+            first_id,
+            next_id: first_id,
             sessions: HashMap::new(),
             buckets: BTreeMap::new(),
             as_of_ms: vec![0; usize::from(config.shards)],
@@ -90,6 +93,7 @@ impl SessionTable {
         SessionTable {
             tick_ms: self.tick_ms,
             server_id: self.server_id,
+            first_id: self.first_id,
             next_id: self.next_id,
             sessions: HashMap::new(),
             buckets: BTreeMap::new(),
@@ -100,6 +104,11 @@ impl SessionTable {
     /// Whether an id is one that this server gave out, in this run or another.
     pub fn is_own(&self, session: SessionId) -> bool {
         (session.0 >> 56) as u8 == self.server_id
+    }
+
+    /// Whether an id was given out in this run of this server.
+    pub fn is_of_this_run(&self, session: SessionId) -> bool {
+        (self.first_id..self.next_id).contains(&session.0)
     }
 
     /// Whether there is such a session, closing or not.

@@ -453,7 +453,9 @@ fn without_a_leader_nothing_is_written() {
         ]
     );
     let unheard = SessionId(0x0800_0000_0000_0001);
-    for session in [global, session, unheard] {
+    // Found by the simulator: a member whose disk had been wiped said that it was over.
+    let forgotten = SessionId(0x0700_0000_0000_0001);
+    for session in [global, session, unheard, forgotten] {
         world.handle(ToSequencer::ReattachSession {
             origin: origin(3),
             session,
@@ -473,6 +475,10 @@ fn without_a_leader_nothing_is_written() {
     assert!(
         matches!(answers[2].1, Answer::Detached { .. }),
         "another server may know it"
+    );
+    assert!(
+        matches!(answers[3].1, Answer::Detached { .. }),
+        "others may know it from before"
     );
     assert_eq!(world.log.0.len(), 2, "nothing was logged");
     // A session for readers ends with the mode.
