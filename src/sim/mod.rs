@@ -36,6 +36,7 @@ mod world;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+pub use checks::Invariant;
 pub use options::{Aim, Options, Shape};
 pub use runner::{Seeds, Told, run_seeds};
 
@@ -57,6 +58,8 @@ pub struct Summary {
 pub struct Failure {
     /// Its seed.
     pub seed: u64,
+    /// What should hold; `None` where something has panicked.
+    pub invariant: Option<Invariant>,
     /// What does not hold, and how that showed.
     pub reason: String,
     /// What happened last.
@@ -96,6 +99,10 @@ pub fn run_seed(seed: u64, options: Options) -> Result<Summary, Failure> {
     };
     Err(Failure {
         seed,
+        invariant: world
+            .checks
+            .violation()
+            .map(|violation| violation.invariant),
         reason,
         trace: world.course.trace.into_lines(),
     })
