@@ -196,9 +196,9 @@ impl Replica {
             .request_of_learner(link, request, now, &mut log);
         match rejected {
             Some(rejection) if takes_rejections => {
+                leading.leader.reject(link, &rejection);
                 let tip = rejection.after;
-                let answer = ToLearner::Rejected(rejection);
-                leading.answer_if_leading(link, answer, tip, now);
+                leading.answer_if_leading(link, ToLearner::Confirmed, tip, now);
             }
             Some(rejection) => {
                 let mut log = LogOf {

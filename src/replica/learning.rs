@@ -109,6 +109,7 @@ impl Replica {
                     self.sequencer.revalidated(session, is_valid, now);
                 }
                 LearnerEvent::Synced => self.sequencer.synced(),
+                LearnerEvent::Confirmed => self.sequencer.confirmed(),
                 LearnerEvent::Rejected(rejection) => self.sequencer.rejected(rejection),
                 LearnerEvent::Ping(zxid) => {
                     let touched = self.sequencer.take_touched(now);

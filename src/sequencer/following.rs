@@ -51,6 +51,10 @@ pub struct Following {
     closes: BTreeMap<SessionId, Pending>,
     /// Requests that failed after transactions that have not come yet.
     rejected: VecDeque<Rejection>,
+    /// How many rejections were taken in, and how many of them the leader has confirmed. An answer
+    /// waits in the history until it is.
+    rejections: u64,
+    confirmations: u64,
     revalidations: BTreeMap<SessionId, VecDeque<(Origin, i32)>>,
     /// Sessions heard from since the leader last asked, with their timeouts in milliseconds.
     touched: BTreeMap<SessionId, i32>,
@@ -320,6 +324,14 @@ impl Sequencer {
         }
     }
 
+    /// The leader still led when it sent the oldest rejection that was not confirmed.
+    pub fn confirmed(&mut self) {
+        if let Some(following) = &mut self.following {
+            following.confirmations += 1;
+            self.history.confirm_round(following.confirmations);
+        }
+    }
+
     /// Answers those whose requests failed, once all transactions before are here (an observer gets
     /// them when they are committed): behind them, and before those after.
     fn answer_rejected(&mut self) {
@@ -331,6 +343,8 @@ impl Sequencer {
                 .is_some_and(|first| first.after <= tip)
             && let Some(rejection) = following.rejected.pop_front()
         {
+            following.rejections += 1;
+            let round = following.rejections;
             let cxid = rejection.cxid;
             let pending = following.take(rejection.session, |pending| pending.xid == cxid);
             let session = rejection.session;
@@ -345,11 +359,12 @@ impl Sequencer {
                 } else {
                     reply(&pending, outcome)
                 };
-                self.history.insert(Item {
+                let item = Item {
                     zxid: rejection.after.max(self.committed),
                     changes: Vec::new(),
                     answer: pending.origin.map(|origin| (origin, answer)),
-                });
+                };
+                self.history.insert_after_round(item, round);
             }
             self.close_local(session);
         }

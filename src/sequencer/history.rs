@@ -19,8 +19,9 @@ struct Step {
 }
 
 /// The steps in order, oldest first. An item's zxid is the tip at the time when it was added, so
-/// it may leave once that zxid is committed. A sync waits for a round of pings too, and all behind
-/// it with it: so answers keep their order.
+/// it may leave once that zxid is committed. A sync or an error waits for a round of pings too (at a
+/// learner, for the leader's word that there was one), and all behind it with it: so answers keep their
+/// order.
 #[derive(Debug, Default)]
 pub struct History {
     waiting: VecDeque<Step>,
@@ -43,12 +44,23 @@ impl History {
         self.waiting.push_back(Step { item, round });
     }
 
-    /// Adds a step behind those of its zxid and before, although later ones are there already.
+    /// Adds a step behind those of its zxid and before, although later ones are there already; but
+    /// before one of its zxid that waits for a round.
     pub fn insert(&mut self, item: Item) {
-        let at = self
-            .waiting
-            .partition_point(|step| step.item.zxid <= item.zxid);
+        let waits = |step: &Step| step.item.zxid == item.zxid && step.round > self.confirmed_round;
+        let at = self.waiting.iter().position(waits);
+        let at = at.unwrap_or_else(|| self.behind(item.zxid));
         self.waiting.insert(at, Step { item, round: 0 });
+    }
+
+    /// Adds a step behind those of its zxid and before; it leaves when this round is confirmed.
+    pub fn insert_after_round(&mut self, item: Item, round: u64) {
+        let at = self.behind(item.zxid);
+        self.waiting.insert(at, Step { item, round });
+    }
+
+    fn behind(&self, zxid: Zxid) -> usize {
+        self.waiting.partition_point(|step| step.item.zxid <= zxid)
     }
 
     /// This round and all before it are confirmed.
@@ -85,6 +97,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exchange::{Answer, ConnId, Origin, ShardId};
 
     fn item(zxid: i64) -> Item {
         Item {
@@ -126,6 +139,33 @@ mod tests {
         history.insert(item(1));
         history.confirm_round(1);
         assert_eq!(taken(&mut history), Some(3));
+    }
+
+    /// A sync that a leader has done was asked for before all errors that wait.
+    #[test]
+    fn what_is_inserted_comes_before_what_waits_for_a_round() {
+        let mut history = History::default();
+        let answered = |zxid, conn| {
+            let origin = Origin {
+                shard: ShardId(0),
+                conn: ConnId(conn),
+            };
+            Item {
+                answer: Some((origin, Answer::SessionRefused)),
+                ..item(zxid)
+            }
+        };
+        history.push(answered(1, 1));
+        history.push(answered(2, 6));
+        history.insert_after_round(answered(1, 3), 1);
+        history.insert_after_round(answered(1, 4), 2);
+        history.insert(answered(1, 2));
+        history.confirm_round(2);
+        history.insert(answered(1, 5));
+        let batch = history.take(Zxid(2)).expect("all may leave");
+        let answers = batch.items.iter().filter_map(|item| item.answer.as_ref());
+        let conns: Vec<u64> = answers.map(|(origin, _)| origin.conn.0).collect();
+        assert_eq!(conns, [1, 2, 3, 4, 5, 6]);
     }
 
     #[test]

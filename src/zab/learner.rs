@@ -16,7 +16,7 @@ use crate::types::{ServerId, SessionId, Zxid};
 
 use super::leader::{Forwarded, HostFailed, Summary};
 use super::packet::{PacketError, PacketName, PacketReader, encode_packet, encode_packet_of};
-use super::rejection::{REJECT, Rejection};
+use super::rejection::{CONFIRM, REJECT, Rejection};
 use super::{EPOCH_MAX, EXTENSION, PROTOCOL_VERSION};
 
 /// What follows Apache's tree on the wire.
@@ -97,8 +97,10 @@ pub enum LearnerEvent {
     Revalidated(SessionId, bool),
     /// The oldest sync that was forwarded is done.
     Synced,
-    /// A request that was forwarded has failed, without a transaction.
+    /// A request that was forwarded has failed, without a transaction, if the leader still leads.
     Rejected(Rejection),
+    /// The leader led when it sent the oldest rejection that was not confirmed.
+    Confirmed,
     /// The leader asks who was heard from; answered by [`Learner::pong`].
     Ping(Zxid),
     /// The learner must end.
@@ -369,6 +371,10 @@ impl Learner {
                 let rejection = Rejection::decode(zxid, packet.data.unwrap_or_default())
                     .map_err(|error| format!("REJECT cannot be read: {error}"))?;
                 self.events.push_back(LearnerEvent::Rejected(rejection));
+                Ok(())
+            }
+            (Phase::Active, CONFIRM) if self.is_leader_ours => {
+                self.events.push_back(LearnerEvent::Confirmed);
                 Ok(())
             }
             (_, kind::PING) => {

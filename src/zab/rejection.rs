@@ -2,13 +2,17 @@
 //!
 //! Apache's learners wait for a transaction in any case, so there a failed request costs a zxid, a
 //! log record on every member and a round of acknowledgements. One of ours is told the errors
-//! instead, in the stream of the leader's transactions, and answers when all before is committed.
+//! instead, in the stream of the leader's transactions, so that it finds whose request that was, and
+//! answers when all before is committed and the leader has made sure that it still leads.
 
 use crate::jute::{Decoder, JuteError, Record};
 use crate::types::{ErrorCode, SessionId, Zxid};
 
 /// The kind of the packet: none of Apache's.
 pub const REJECT: i32 = 100;
+
+/// The kind of the packet by which the oldest rejection is confirmed: none of Apache's either.
+pub const CONFIRM: i32 = 101;
 
 /// A request that failed at the leader.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -585,6 +585,7 @@ fn answers_come_behind_what_was_proposed_and_before_later_commits() {
     assert!(world.leader.takes_rejections(to) && !world.leader.is_holding(to));
     let (one, two) = (Zxid::new(1, 1), Zxid::new(1, 2));
     world.propose(one);
+    world.leader.reject(to, &rejection(1, one));
     for tip in [one, one, two] {
         world.leader.hold(to, tip);
     }
@@ -592,13 +593,16 @@ fn answers_come_behind_what_was_proposed_and_before_later_commits() {
     world.run(true);
     world.leader.durable(two);
     world.run(true);
-    assert_eq!(world.events_of(follower), [LearnerEvent::Committed(one)]);
-    let rejected = ToLearner::Rejected(rejection(1, one));
-    world.leader.release(to, &rejected);
+    let before = [
+        LearnerEvent::Rejected(rejection(1, one)),
+        LearnerEvent::Committed(one),
+    ];
+    assert_eq!(world.events_of(follower), before);
+    world.leader.release(to, &ToLearner::Confirmed);
     world.leader.release(to, &ToLearner::Synced);
     world.run(true);
     let first = [
-        LearnerEvent::Rejected(rejection(1, one)),
+        LearnerEvent::Confirmed,
         LearnerEvent::Synced,
         LearnerEvent::Committed(two),
     ];

@@ -118,6 +118,7 @@ impl Host {
                     self.sequencer.revalidated(session, is_valid, NOW);
                 }
                 LearnerEvent::Synced => self.sequencer.synced(),
+                LearnerEvent::Confirmed => self.sequencer.confirmed(),
                 LearnerEvent::Rejected(rejection) => self.sequencer.rejected(rejection),
                 LearnerEvent::Ping(zxid) => {
                     let touched = self.sequencer.take_touched(NOW);
@@ -328,7 +329,8 @@ fn obey(leader: &mut Leader) {
                     is_multi: false,
                     errors: vec![ErrorCode::NoNode],
                 };
-                leader.answer(link, &ToLearner::Rejected(rejection));
+                leader.reject(link, &rejection);
+                leader.answer(link, &ToLearner::Confirmed);
             }
             LeaderEvent::RoundConfirmed(_) => leader.release(LinkId(1), &ToLearner::Synced),
             LeaderEvent::Committed(zxid) => assert!(zxid <= Zxid::new(2, 1)),

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::jute::quorum::AuthId;
 use crate::types::{Ensemble, LinkId, ServerId, SessionId, Zxid};
-use crate::zab::rejection::Rejection;
 
 /// What a leader must know.
 #[derive(Clone, Debug)]
@@ -95,8 +94,8 @@ pub enum LeaderEvent {
 pub enum ToLearner {
     /// The oldest sync that it has forwarded is done.
     Synced,
-    /// A request has failed; only a learner of ours may be told so ([`Leader::takes_rejections`]).
-    Rejected(Rejection),
+    /// This server led when the oldest [`Rejection`] was sent that is not confirmed.
+    Confirmed,
     /// Whether a session lives.
     Revalidated(SessionId, bool),
 }

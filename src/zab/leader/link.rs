@@ -8,7 +8,7 @@ use crate::jute::quorum::kind;
 use crate::types::{ServerId, Zxid};
 use crate::zab::packet::{PacketReader, encode_packet};
 use crate::zab::proposals::Proposals;
-use crate::zab::rejection::REJECT;
+use crate::zab::rejection::{CONFIRM, REJECT, Rejection};
 
 use super::ToLearner;
 
@@ -164,17 +164,21 @@ impl Link {
         self.holds.pop_front();
     }
 
+    /// A request of one of its clients has failed.
+    pub fn reject(&mut self, rejection: &Rejection) {
+        let mut data = Vec::new();
+        rejection.encode(&mut data);
+        let zxid = rejection.after.0;
+        self.send(|out| encode_packet(REJECT, zxid, Some(&data), out));
+    }
+
     /// Tells it what its client is to be told.
     pub fn answer(&mut self, answer: &ToLearner) {
-        let mut data = Vec::new();
         match answer {
             ToLearner::Synced => self.send(|out| encode_packet(kind::SYNC, 0, None, out)),
-            ToLearner::Rejected(rejection) => {
-                rejection.encode(&mut data);
-                let zxid = rejection.after.0;
-                self.send(|out| encode_packet(REJECT, zxid, Some(&data), out));
-            }
+            ToLearner::Confirmed => self.send(|out| encode_packet(CONFIRM, -1, None, out)),
             ToLearner::Revalidated(session, is_valid) => {
+                let mut data = Vec::new();
                 session.0.encode(&mut data);
                 is_valid.encode(&mut data);
                 self.send(|out| encode_packet(kind::REVALIDATE, -1, Some(&data), out));

@@ -4,6 +4,7 @@ use crate::jute::quorum::QuorumPacket;
 use crate::jute::{Decoder, Record};
 use crate::types::{LinkId, SessionId, Zxid};
 use crate::zab::packet::{PacketError, PacketName};
+use crate::zab::rejection::Rejection;
 
 use super::link::Link;
 use super::{Forwarded, Leader, LeaderEvent, ToLearner};
@@ -29,6 +30,14 @@ impl Leader {
     /// Whether a learner takes rejections: it is one of ours.
     pub fn takes_rejections(&self, id: LinkId) -> bool {
         self.links.get(&id).is_some_and(|link| link.is_ours)
+    }
+
+    /// Tells a learner of ours that a request of its client has failed, in the order of what is proposed.
+    /// It tells the client once [`ToLearner::Confirmed`] has come.
+    pub fn reject(&mut self, id: LinkId, rejection: &Rejection) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.reject(rejection);
+        }
     }
 
     /// Whether a learner only observes: it hears of a transaction when that is committed.
