@@ -8,7 +8,7 @@
 //!   where nothing else explains what follows;
 //! - of pending operations of unknown outcome that do the same, only the first is tried: it may take
 //!   the place of any other;
-//! - an operation that leaves the state as it is needs no alternative.
+//! - an operation that can leave nothing but the state as it is needs no alternative.
 //!
 //! A configuration is remembered by a fingerprint of 128 bits, so its memory is bounded; that two of
 //! some millions have the same one is not to be expected (10⁻²⁵).
@@ -233,7 +233,7 @@ impl<'a> Search<'a> {
         if !visited.insert(fingerprint ^ fingerprint_of(&after)) {
             return false;
         }
-        let is_without_alternative = after == self.state;
+        let is_without_alternative = after == self.state && !step.may_change();
         let before = std::mem::replace(&mut self.state, after);
         self.fingerprint = fingerprint;
         if self.rank[index] == NONE {
@@ -295,7 +295,7 @@ impl<'a> Search<'a> {
 }
 
 fn fingerprint_of(state: &State) -> u128 {
-    state.words().into_iter().fold(0, |hash: u128, word| {
+    state.words().fold(0, |hash: u128, word| {
         key(hash as u64 ^ word) ^ hash.rotate_left(41)
     })
 }

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::types::{SessionId, Zxid};
 
-use super::{Answer, Call, History, Operation, Outcome, Refusal};
+use super::{Answer, Call, ChangeKind, History, Operation, Outcome, Refusal};
 
 /// Operations in a history, at most.
 const OPERATIONS_MAX: usize = 10_000_000;
@@ -54,7 +54,13 @@ struct Line {
     #[serde(default)]
     server: String,
     op: Op,
+    #[serde(default)]
     path: String,
+    #[serde(default)]
+    ephemeral: bool,
+    #[serde(default)]
+    watch: bool,
+    event: Option<Event>,
     multi: Option<u64>,
     value: Option<String>,
     expected: Option<i32>,
@@ -74,6 +80,17 @@ enum Op {
     Delete,
     Read,
     Sync,
+    Event,
+    Connect,
+    End,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum Event {
+    Created,
+    Changed,
+    Deleted,
 }
 
 /// Reads a history, one operation a line, in the form that the module describes.
@@ -126,7 +143,10 @@ impl Line {
     fn operation(self) -> Result<Operation, &'static str> {
         let written = || self.value.clone().ok_or("a write needs its value");
         let call = match self.op {
-            Op::Create => Call::Create { value: written()? },
+            Op::Create => Call::Create {
+                value: written()?,
+                is_ephemeral: self.ephemeral,
+            },
             Op::Set => Call::Set {
                 value: written()?,
                 expected_version: self.expected,
@@ -134,9 +154,24 @@ impl Line {
             Op::Delete => Call::Delete {
                 expected_version: self.expected,
             },
-            Op::Read => Call::Read,
+            Op::Read => Call::Read {
+                is_watching: self.watch,
+            },
             Op::Sync => Call::Sync,
+            Op::Event => Call::Event(match self.event.ok_or("an event needs its kind")? {
+                Event::Created => ChangeKind::Created,
+                Event::Changed => ChangeKind::Changed,
+                Event::Deleted => ChangeKind::Deleted,
+            }),
+            Op::Connect => Call::Connect,
+            Op::End => Call::End,
         };
+        if call.is_of_node() && self.path.is_empty() {
+            return Err("it needs the path of its node");
+        }
+        if self.ephemeral && self.session == SessionId::NONE.0 {
+            return Err("an ephemeral needs its session");
+        }
         let outcome = self.outcome()?;
         Ok(Operation {
             process: self.process,

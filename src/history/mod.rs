@@ -11,11 +11,16 @@
 //!   no zxid stands for two writes; no acknowledged write is lost and none done twice, as versions tell;
 //!   whoever sees one state of a node sees the same;
 //! - session by session (`sessions`): its replies never go backwards, and its reads include its own
-//!   writes, on whichever member they were made.
+//!   writes, on whichever member they were made;
+//! - watch by watch (`watches`): it fires at the first change after it was set, before its session sees
+//!   that change, and for nothing else, also across connections.
 //!
-//! Paths are independent of each other but for zxids. At first every node is absent. What the server
-//! does by itself (ephemeral, container and TTL nodes deleted) is no operation, so such paths do not
-//! belong into a history. A multi is given as its parts, which are of different paths.
+//! Ephemerals are part of the search: the end of a session (`lives`) deletes what is there of its own, at
+//! a time between the last answer that shows it alive and its end, if its client knows that.
+//!
+//! Paths are independent of each other but for zxids. At first every node is absent. Deletes of container
+//! and TTL nodes are no operation, so such paths do not belong into a history, nor do persistent
+//! watches and those of children. A multi is given as its parts, which are of different paths.
 //!
 //! A file holds one JSON object a line, one operation each:
 //!
@@ -24,24 +29,29 @@
 //! | `process` | number of the client |
 //! | `session` | its session id, an integer; absent or 0: none |
 //! | `server` | the member, for reports; may be absent |
-//! | `op` | `create`, `set`, `delete`, `read` or `sync` |
-//! | `path` | the node |
+//! | `op` | `create`, `set`, `delete`, `read`, `sync`; `event`: a watch fired; `connect`: the session has a new connection, on which its watches were set again, the reply to that being this one; `end`: the session was closed, or is over |
+//! | `path` | the node; absent for `connect` and `end` |
 //! | `value` | what create and set wrote, what read found |
+//! | `ephemeral` | true for a create whose node ends with the session |
+//! | `watch` | true for a read that left a watch: a getData that found the node, or an exists |
+//! | `event` | `created`, `changed` or `deleted` |
 //! | `multi` | a number that this operation shares with the other parts of its multi, and with nothing else |
 //! | `expected` | the version that set and delete asked for; absent: any |
 //! | `outcome` | `ok`, `unknown`, or the error's name as Apache's KeeperException.Code has it (`NONODE`) |
-//! | `invoked_us`, `answered_us` | when, in µs of one clock; no `answered_us` where it is unknown |
-//! | `zxid` | of the write; for others, and refused ones, that in the reply's header; may be absent |
+//! | `invoked_us`, `answered_us` | when, in µs of one clock; no `answered_us` where it is unknown; of an event both are when it came; an end lies between them |
+//! | `zxid` | of the write; for others, and refused ones, that in the reply's header; of an event that of the change; may be absent |
 //! | `mzxid`, `version` | of the node, after a set or as found by a read; may be absent |
 
 mod linear;
 mod lines;
+mod lives;
 mod model;
 mod multis;
 mod sessions;
 #[cfg(test)]
 mod tests;
 mod violation;
+mod watches;
 mod zxids;
 
 use std::collections::BTreeMap;
@@ -61,6 +71,8 @@ pub enum Call {
     Create {
         /// The data; writes of one path with data of their own are checked best.
         value: String,
+        /// Whether the end of the session deletes it.
+        is_ephemeral: bool,
     },
     /// setData.
     Set {
@@ -75,15 +87,43 @@ pub enum Call {
         expected_version: Option<i32>,
     },
     /// getData or exists.
-    Read,
+    Read {
+        /// Whether it left a watch, which fires once.
+        is_watching: bool,
+    },
     /// sync: makes the next read of the same session one that must be up to date.
     Sync,
+    /// Nothing asked: a watch has fired.
+    Event(ChangeKind),
+    /// setWatches, with all watches that have not fired: the first thing asked on a new connection.
+    Connect,
+    /// The session is over: closed, or found so.
+    End,
+}
+
+/// What a change did with a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// It was absent before.
+    Created,
+    /// It has other data.
+    Changed,
+    /// It is absent after it.
+    Deleted,
 }
 
 impl Call {
     /// Whether it can change the tree.
     pub fn is_write(&self) -> bool {
-        !matches!(self, Call::Read | Call::Sync)
+        matches!(
+            self,
+            Call::Create { .. } | Call::Set { .. } | Call::Delete { .. }
+        )
+    }
+
+    /// Whether it says something of a node.
+    fn is_of_node(&self) -> bool {
+        self.is_write() || matches!(self, Call::Read { .. } | Call::Event(_))
     }
 }
 
@@ -138,7 +178,7 @@ pub struct Operation {
     pub server: String,
     /// What was asked.
     pub call: Call,
-    /// Of which node.
+    /// Of which node; empty where it is of none.
     pub path: String,
     /// The multi that it is a part of; its parts are writes of different nodes.
     pub multi: Option<u64>,
@@ -164,6 +204,11 @@ impl Operation {
             Outcome::Done(answer) => Some(answer),
             _ => None,
         }
+    }
+
+    /// Whether it sets a watch, or is what came of one.
+    fn is_about_watches(&self) -> bool {
+        matches!(self.call, Call::Read { is_watching: true } | Call::Event(_))
     }
 
     /// The zxid of a write that was done, if it is known.
@@ -192,6 +237,10 @@ pub struct Report {
     pub writes_done: usize,
     /// Multis.
     pub multis: usize,
+    /// Ephemerals that were made.
+    pub ephemerals: usize,
+    /// Events of watches.
+    pub events: usize,
     /// Operations without an answer.
     pub unknown: usize,
     /// Reads that had to be up to date.
@@ -215,11 +264,12 @@ impl Report {
 pub fn check(history: &History, configurations_limit: usize) -> Report {
     let operations = &history.operations;
     let mut violations = Vec::new();
+    let ends = lives::ends(operations);
     let known = &*multis::settle(operations, &mut violations);
     let fresh_from = reads_after_sync(operations);
     let mut by_path: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (number, operation) in operations.iter().enumerate() {
-        if operation.call != Call::Sync {
+        if operation.call.is_of_node() {
             by_path.entry(&operation.path).or_default().push(number);
         }
     }
@@ -231,6 +281,14 @@ pub fn check(history: &History, configurations_limit: usize) -> Report {
             .filter(|each| each.call.is_write() && each.done().is_some())
             .count(),
         multis: multis::parts(operations).len(),
+        ephemerals: operations
+            .iter()
+            .filter(|each| each.done().is_some() && lives::owner(each).is_some())
+            .count(),
+        events: operations
+            .iter()
+            .filter(|each| matches!(each.call, Call::Event(_)))
+            .count(),
         unknown: operations
             .iter()
             .filter(|each| each.outcome == Outcome::Unknown)
@@ -242,7 +300,7 @@ pub fn check(history: &History, configurations_limit: usize) -> Report {
     zxids::check_order(known, &fresh_from, &mut report.violations);
     for (path, numbers) in &by_path {
         zxids::check_path(known, numbers, &mut report.violations);
-        let entries = model::entries(known, numbers, &fresh_from);
+        let entries = model::entries(known, numbers, &fresh_from, &ends);
         match linear::search(&entries, configurations_limit) {
             linear::Verdict::Linearizable => {}
             linear::Verdict::Impossible(stuck) => {
@@ -260,7 +318,8 @@ pub fn check(history: &History, configurations_limit: usize) -> Report {
             linear::Verdict::Undecided => report.undecided.push((*path).to_owned()),
         }
     }
-    sessions::check(operations, known, &by_path, &mut report.violations);
+    sessions::check(operations, known, &by_path, &ends, &mut report.violations);
+    watches::check(operations, known, &by_path, &mut report.violations);
     report
 }
 
@@ -277,7 +336,10 @@ fn reads_after_sync(operations: &[Operation]) -> Vec<Option<u64>> {
                     synced_from = operation.done().map(|_| operation.invoked_us);
                 }
                 // Several reads may follow one sync.
-                Call::Read if operation.answer().is_some() => fresh_from[*number] = synced_from,
+                Call::Read { .. } if operation.answer().is_some() => {
+                    fresh_from[*number] = synced_from;
+                }
+                Call::Event(_) => {}
                 _ => synced_from = None,
             }
         }

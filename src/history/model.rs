@@ -1,9 +1,10 @@
 //! One path's operations as steps of a node's life, for the search.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use crate::types::Zxid;
+use crate::types::{SessionId, Zxid};
 
+use super::lives::{Ends, owner};
 use super::{Answer, Call, Operation, Outcome, Refusal};
 
 /// Never answered: may take effect at any time after its call.
@@ -34,6 +35,8 @@ pub(super) enum Step {
     Create {
         value: ValueId,
         zxid: Option<Zxid>,
+        /// The session whose end deletes it.
+        owner: Option<SessionId>,
     },
     Set {
         value: ValueId,
@@ -53,6 +56,22 @@ pub(super) enum Step {
     IsAbsent,
     IsPresent,
     HasOtherVersion(i32),
+    /// A session ends, and with it the node if it is its ephemeral.
+    End {
+        session: SessionId,
+        /// Whether a create of its own could be placed behind it, which must not be.
+        is_final: bool,
+    },
+}
+
+impl Step {
+    /// Whether it leaves another state behind than it finds, here or elsewhere.
+    pub fn may_change(&self) -> bool {
+        matches!(
+            self,
+            Step::Create { .. } | Step::Set { .. } | Step::Delete { .. } | Step::End { .. }
+        )
+    }
 }
 
 /// A node, or its absence, and what is known of the zxids so far.
@@ -61,6 +80,8 @@ pub(super) struct State {
     node: Option<Node>,
     /// All zxids from here on are newer.
     floor: Zxid,
+    /// Sessions that create nothing any more, as far as that has to be known.
+    ended: Vec<SessionId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +90,7 @@ struct Node {
     version: i32,
     /// Unknown after a write without an answer, until a read tells.
     mzxid: Option<Zxid>,
+    owner: Option<SessionId>,
 }
 
 impl State {
@@ -77,13 +99,17 @@ impl State {
         State {
             node: None,
             floor: Zxid::ZERO,
+            ended: Vec::new(),
         }
     }
 
     /// The state after `step`, or `None` if it cannot be taken here with the answer that it had.
     pub fn after(&self, step: &Step) -> Option<State> {
         match (step, &self.node) {
-            (Step::Create { value, zxid }, None) => self.changed(*zxid, Some((*value, 0))),
+            (Step::Create { value, zxid, owner }, None) => owner
+                .is_none_or(|owner| !self.ended.contains(&owner))
+                .then(|| self.changed(*zxid, Some((*value, 0, *owner))))
+                .flatten(),
             (
                 Step::Set {
                     value,
@@ -97,7 +123,7 @@ impl State {
                 let agrees = expected.is_none_or(|expected| expected == node.version)
                     && version.is_none_or(|version| version == next);
                 agrees
-                    .then(|| self.changed(*zxid, Some((*value, next))))
+                    .then(|| self.changed(*zxid, Some((*value, next, node.owner))))
                     .flatten()
             }
             (Step::Delete { expected, zxid }, Some(node)) => expected
@@ -120,21 +146,38 @@ impl State {
             (Step::HasOtherVersion(version), Some(node)) if node.version != *version => {
                 Some(self.clone())
             }
+            (Step::End { session, is_final }, _) => Some(self.without(*session, *is_final)),
             _ => None,
         }
     }
 
-    fn changed(&self, zxid: Option<Zxid>, node: Option<(ValueId, i32)>) -> Option<State> {
+    fn without(&self, session: SessionId, is_final: bool) -> State {
+        let mut after = self.clone();
+        after.node.take_if(|node| node.owner == Some(session));
+        if is_final {
+            after.ended.push(session);
+            after.ended.sort_unstable();
+        }
+        after
+    }
+
+    fn changed(
+        &self,
+        zxid: Option<Zxid>,
+        node: Option<(ValueId, i32, Option<SessionId>)>,
+    ) -> Option<State> {
         if zxid.is_some_and(|zxid| zxid <= self.floor) {
             return None;
         }
         Some(State {
-            node: node.map(|(value, version)| Node {
+            node: node.map(|(value, version, owner)| Node {
                 value,
                 version,
                 mzxid: zxid,
+                owner,
             }),
             floor: zxid.unwrap_or(self.floor),
+            ended: self.ended.clone(),
         })
     }
 
@@ -150,23 +193,27 @@ impl State {
                     ..node.clone()
                 }),
                 floor: told,
+                ended: self.ended.clone(),
             }),
             None => None,
         }
     }
 
     /// All of it as numbers, for a fingerprint.
-    pub fn words(&self) -> [u64; 4] {
-        let (value, version, mzxid) = match &self.node {
-            None => (u64::MAX, 0, 0),
+    pub fn words(&self) -> impl Iterator<Item = u64> {
+        let (value, version, mzxid, owner) = match &self.node {
+            None => (u64::MAX, 0, 0, 0),
             Some(node) => (
                 u64::from(node.value),
                 node.version as u64,
                 // Zxids are positive, so -1 is none.
                 node.mzxid.map_or(-1, |zxid| zxid.0) as u64,
+                node.owner.map_or(0, |owner| owner.0) as u64,
             ),
         };
-        [value, version, mzxid, self.floor.0 as u64]
+        let ended = self.ended.iter().map(|session| session.0 as u64);
+        let node = [value, version, mzxid, owner, self.floor.0 as u64];
+        node.into_iter().chain(ended)
     }
 
     /// In words, for reports.
@@ -174,7 +221,9 @@ impl State {
         match &self.node {
             None => format!("absent, its last known zxid {}", self.floor),
             Some(node) => format!(
-                "there with version {} and {}",
+                "there{} with version {} and {}",
+                node.owner
+                    .map_or_else(String::new, |owner| format!(", of session {owner},")),
                 node.version,
                 node.mzxid.map_or_else(
                     || "a zxid that nobody saw".to_owned(),
@@ -185,12 +234,13 @@ impl State {
     }
 }
 
-/// The entries of one path, in the order of their calls: its writes, and its reads with a time in
-/// `fresh_from`, which begin there.
+/// The entries of one path, in the order of their calls: its writes, its reads with a time in
+/// `fresh_from`, which begin there, and the ends of sessions that have ephemerals there.
 pub(super) fn entries(
     operations: &[Operation],
     numbers: &[usize],
     fresh_from: &[Option<u64>],
+    ends: &Ends,
 ) -> Vec<Entry> {
     let values = Values::of(operations, numbers);
     let mut entries: Vec<Entry> = numbers
@@ -198,7 +248,7 @@ pub(super) fn entries(
         .filter_map(|number| {
             let operation = &operations[*number];
             let from_us = match operation.call {
-                Call::Read => fresh_from[*number]?,
+                Call::Read { .. } => fresh_from[*number]?,
                 _ => operation.invoked_us,
             };
             Some(Entry {
@@ -211,6 +261,28 @@ pub(super) fn entries(
             })
         })
         .collect();
+    let owners = entries.iter().filter_map(|entry| match entry.step {
+        Step::Create { owner, .. } => Some((owner?, entry.until_us)),
+        _ => None,
+    });
+    // Until when the last create of each session may be done.
+    let mut last_us: BTreeMap<SessionId, u64> = BTreeMap::new();
+    for (owner, until_us) in owners {
+        let last_us = last_us.entry(owner).or_default();
+        *last_us = until_us.max(*last_us);
+    }
+    entries.extend(last_us.into_iter().filter_map(|(session, last_us)| {
+        let end = ends.get(&session)?;
+        Some(Entry {
+            number: end.number,
+            from_us: end.from_us,
+            until_us: end.until_us,
+            step: Step::End {
+                session,
+                is_final: last_us >= end.from_us,
+            },
+        })
+    }));
     entries.sort_by_key(|entry| entry.from_us);
     entries
 }
@@ -223,9 +295,10 @@ fn step(operation: &Operation, values: &Values) -> Option<Step> {
         Outcome::Unknown => values.told_of(operation),
     };
     Some(match &operation.call {
-        Call::Create { value } => Step::Create {
+        Call::Create { value, .. } => Step::Create {
             value: values.id(value),
             zxid: answer.zxid,
+            owner: owner(operation),
         },
         Call::Set {
             value,
@@ -240,12 +313,12 @@ fn step(operation: &Operation, values: &Values) -> Option<Step> {
             expected: *expected_version,
             zxid: answer.zxid,
         },
-        Call::Read => Step::Found {
+        Call::Read { .. } => Step::Found {
             value: answer.value.as_ref().map(|value| values.id(value)),
             version: answer.version,
             mzxid: answer.mzxid,
         },
-        Call::Sync => return None,
+        Call::Sync | Call::Event(_) | Call::Connect | Call::End => return None,
     })
 }
 
@@ -285,10 +358,10 @@ impl<'a> Values<'a> {
         for number in numbers {
             let operation = &operations[*number];
             match &operation.call {
-                Call::Create { value } | Call::Set { value, .. } => {
+                Call::Create { value, .. } | Call::Set { value, .. } => {
                     *values.written.entry(value).or_default() += 1;
                 }
-                Call::Read => {
+                Call::Read { .. } => {
                     let answer = operation.done();
                     if let Some((answer, value)) =
                         answer.and_then(|answer| Some((answer, answer.value.as_ref()?)))
@@ -297,7 +370,7 @@ impl<'a> Values<'a> {
                         values.seen.entry(value).or_insert((id, answer));
                     }
                 }
-                Call::Delete { .. } | Call::Sync => {}
+                _ => {}
             }
         }
         values
@@ -309,7 +382,7 @@ impl<'a> Values<'a> {
 
     /// What reads tell of a write without an answer, if its value is its own.
     fn told_of(&self, operation: &Operation) -> Answer {
-        let (Call::Create { value } | Call::Set { value, .. }) = &operation.call else {
+        let (Call::Create { value, .. } | Call::Set { value, .. }) = &operation.call else {
             return Answer::default();
         };
         match self.seen.get(value.as_str()) {

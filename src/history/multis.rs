@@ -75,10 +75,17 @@ fn is_one(operations: &[Operation], numbers: &[usize], told: &[(usize, &Answer)]
     numbers.iter().all(agree) && zxids.all(|zxid| Some(zxid) == seen)
 }
 
-/// Who first read what a part wrote, if nothing else wrote the same to its path.
+/// What parts without an answer wrote, by path and data.
 struct Seen<'a> {
-    /// How often it was written, and the answer that came first, with its number.
-    values: HashMap<(&'a str, &'a str), (usize, Option<(usize, &'a Answer)>)>,
+    values: HashMap<(&'a str, &'a str), Value<'a>>,
+}
+
+#[derive(Default)]
+struct Value<'a> {
+    /// How often it was written.
+    times: usize,
+    /// The answer that showed it first, with its number.
+    first: Option<(usize, &'a Answer)>,
 }
 
 impl<'a> Seen<'a> {
@@ -90,7 +97,8 @@ impl<'a> Seen<'a> {
         let mut values = HashMap::new();
         for number in unknown {
             if let Some(value) = written(&operations[*number]) {
-                values.insert((operations[*number].path.as_str(), value), (0, None));
+                let path = operations[*number].path.as_str();
+                values.insert((path, value), Value::default());
             }
         }
         let mut seen = Seen { values };
@@ -103,25 +111,28 @@ impl<'a> Seen<'a> {
     fn take(&mut self, number: usize, operation: &'a Operation) {
         let path = operation.path.as_str();
         if let Some(value) = written(operation) {
-            if let Some((times, _)) = self.values.get_mut(&(path, value)) {
-                *times += 1;
+            if let Some(known) = self.values.get_mut(&(path, value)) {
+                known.times += 1;
             }
         } else if let Some(answer) = operation.done()
             && let Some(value) = answer.value.as_deref()
-            && let Some((_, first)) = self.values.get_mut(&(path, value))
-            && first.is_none_or(|(_, earlier)| answer.answered_us < earlier.answered_us)
+            && let Some(known) = self.values.get_mut(&(path, value))
+            && known
+                .first
+                .is_none_or(|(_, earlier)| answer.answered_us < earlier.answered_us)
         {
-            *first = Some((number, answer));
+            known.first = Some((number, answer));
         }
     }
 
+    /// The parts of one multi that somebody has read, if nothing else wrote the same.
     fn parts(&self, operations: &[Operation], numbers: &[usize]) -> Vec<(usize, &'a Answer)> {
         numbers
             .iter()
             .filter_map(|number| {
                 let part = &operations[*number];
-                let (times, first) = self.values.get(&(part.path.as_str(), written(part)?))?;
-                first.filter(|_| *times == 1)
+                let known = self.values.get(&(part.path.as_str(), written(part)?))?;
+                known.first.filter(|_| known.times == 1)
             })
             .collect()
     }
@@ -129,7 +140,7 @@ impl<'a> Seen<'a> {
 
 fn written(operation: &Operation) -> Option<&str> {
     match &operation.call {
-        Call::Create { value } | Call::Set { value, .. } => Some(value),
+        Call::Create { value, .. } | Call::Set { value, .. } => Some(value),
         _ => None,
     }
 }

@@ -74,6 +74,24 @@ pub enum Violation {
         /// The change up to `seen` that the answer lacks, where that shows it.
         lacks: Option<String>,
     },
+    /// A session saw a change, or was told of a later one, before its watch told it of that change.
+    Missed {
+        /// The session.
+        session: SessionId,
+        /// What set the watch.
+        watch: String,
+        /// The first change after that.
+        change: String,
+        /// What came instead of the event.
+        before: String,
+    },
+    /// An event that no change explains, or for which there was no watch.
+    Causeless {
+        /// The event.
+        event: String,
+        /// What set the watch.
+        watch: Option<String>,
+    },
 }
 
 impl fmt::Display for Violation {
@@ -84,32 +102,21 @@ impl fmt::Display for Violation {
                 after,
                 state,
                 stuck,
-            } => {
-                write!(
-                    f,
-                    "{path}: not linearizable: after {after} operations the node is {state}, and \
-                     nothing explains"
-                )?;
-                stuck
-                    .iter()
-                    .try_for_each(|operation| write!(f, "\n    {operation}"))
-            }
+            } => write!(
+                f,
+                "{path}: not linearizable: after {after} operations the node is {state}, and \
+                 nothing explains{}",
+                listed(stuck)
+            ),
             Violation::Torn { parts, seen } => {
-                write!(f, "a multi done in part:")?;
-                parts
-                    .iter()
-                    .try_for_each(|part| write!(f, "\n    {part}"))?;
-                if !seen.is_empty() {
-                    write!(f, "\n  as seen by")?;
+                write!(f, "a multi done in part:{}", listed(parts))?;
+                match seen.is_empty() {
+                    true => Ok(()),
+                    false => write!(f, "\n  as seen by{}", listed(seen)),
                 }
-                seen.iter().try_for_each(|read| write!(f, "\n    {read}"))
             }
             Violation::OneZxid { zxid, writes } => {
-                write!(
-                    f,
-                    "zxid {zxid} twice:\n    {}\n    {}",
-                    writes[0], writes[1]
-                )
+                write!(f, "zxid {zxid} twice:{}", listed(writes))
             }
             Violation::AgainstTime { first, second } => write!(
                 f,
@@ -129,18 +136,40 @@ impl fmt::Display for Violation {
                 seen,
                 answer,
                 lacks,
-            } => {
-                write!(
-                    f,
-                    "session {session} had seen {seen} and then got\n    {answer}"
-                )?;
-                match lacks {
-                    Some(change) => write!(f, "\n  which lacks\n    {change}"),
-                    None => Ok(()),
+            } => write!(
+                f,
+                "session {session} had seen {seen} and then got\n    {answer}{}",
+                and("which lacks", lacks.as_ref())
+            ),
+            Violation::Missed {
+                session,
+                watch,
+                change,
+                before,
+            } => write!(
+                f,
+                "session {session} was not told by its watch\n    {watch}\n  of\n    {change}\n  before\n    {before}"
+            ),
+            Violation::Causeless { event, watch } => {
+                write!(f, "an event without a cause:\n    {event}")?;
+                match watch {
+                    Some(watch) => write!(f, "{}", and("of the watch", Some(watch))),
+                    None => write!(f, "\n  and no watch was set"),
                 }
             }
         }
     }
+}
+
+/// Operations, each in a line of its own.
+fn listed(operations: &[String]) -> String {
+    let lines = operations.iter().map(|each| format!("\n    {each}"));
+    lines.collect()
+}
+
+/// One more operation, if there is one, with what it is.
+fn and(what: &str, operation: Option<&String>) -> String {
+    operation.map_or_else(String::new, |each| format!("\n  {what}\n    {each}"))
 }
 
 /// Violations that a report shows in full.
@@ -159,8 +188,8 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "{}: {} operations on {} paths, {} writes done, {} multis, {} reads after \
-             sync, {} without an answer",
+            "{}: {} operations on {} paths, {} writes done, {} multis, {} ephemerals, {} events, \
+             {} reads after sync, {} without an answer",
             if self.is_sound() {
                 "sound"
             } else {
@@ -170,6 +199,8 @@ impl fmt::Display for Report {
             self.paths,
             self.writes_done,
             self.multis,
+            self.ephemerals,
+            self.events,
             self.synced_reads,
             self.unknown
         )
@@ -180,7 +211,14 @@ impl fmt::Display for Report {
 pub(super) fn describe(operations: &[Operation], number: usize) -> String {
     let operation = &operations[number];
     let call = match &operation.call {
-        Call::Create { value } => format!("create {} {value:?}", operation.path),
+        Call::Create {
+            value,
+            is_ephemeral,
+        } => format!(
+            "create {} {value:?}{}",
+            operation.path,
+            if *is_ephemeral { " ephemeral" } else { "" }
+        ),
         Call::Set {
             value,
             expected_version,
@@ -194,8 +232,15 @@ pub(super) fn describe(operations: &[Operation], number: usize) -> String {
             operation.path,
             expectation(*expected_version)
         ),
-        Call::Read => format!("read {}", operation.path),
+        Call::Read { is_watching } => format!(
+            "read {}{}",
+            operation.path,
+            if *is_watching { " and watch" } else { "" }
+        ),
         Call::Sync => "sync".to_owned(),
+        Call::Event(kind) => format!("event {} {kind:?}", operation.path),
+        Call::Connect => "connect anew".to_owned(),
+        Call::End => "end".to_owned(),
     };
     let outcome = match &operation.outcome {
         Outcome::Unknown => "no answer".to_owned(),

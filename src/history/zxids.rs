@@ -5,19 +5,33 @@ use std::collections::{BTreeMap, HashSet};
 use crate::types::Zxid;
 
 use super::violation::describe;
-use super::{Call, Operation, Outcome, Violation};
+use super::{Call, ChangeKind, Operation, Outcome, Violation};
 
 /// A change of one node that a client was told of.
+#[derive(Clone, Copy)]
 pub(super) struct Change<'a> {
     /// Who was told: the first one in the history.
     pub number: usize,
-    /// What the node is after it; `None` where nobody was told.
+    /// What it did, and what the node is after it; `None` where nobody was told.
+    pub kind: Option<ChangeKind>,
     value: Option<&'a str>,
     version: Option<i32>,
-    /// The node is absent after it.
-    pub is_delete: bool,
-    /// The node was absent before it.
-    is_create: bool,
+}
+
+impl<'a> Change<'a> {
+    /// Whether it cannot be the same change.
+    fn contradicts(&self, other: &Change<'_>) -> bool {
+        differ(self.kind, other.kind)
+            || differ(self.value, other.value)
+            || differ(self.version, other.version)
+    }
+
+    /// Takes over what only another one was told of it.
+    fn learn(&mut self, other: &Change<'a>) {
+        self.kind = self.kind.or(other.kind);
+        self.value = self.value.or(other.value);
+        self.version = self.version.or(other.version);
+    }
 }
 
 /// All changes of one path of which a client was told, by their zxids.
@@ -25,10 +39,10 @@ pub(super) fn changes<'a>(
     operations: &'a [Operation],
     numbers: &[usize],
 ) -> BTreeMap<Zxid, Change<'a>> {
-    let mut changes = BTreeMap::new();
+    let mut changes: BTreeMap<Zxid, Change<'a>> = BTreeMap::new();
     for number in numbers {
         if let Some((zxid, change)) = told(operations, *number) {
-            changes.entry(zxid).or_insert(change);
+            changes.entry(zxid).or_insert(change).learn(&change);
         }
     }
     changes
@@ -38,48 +52,41 @@ pub(super) fn changes<'a>(
 fn told(operations: &[Operation], number: usize) -> Option<(Zxid, Change<'_>)> {
     let operation = &operations[number];
     let answer = operation.done()?;
+    let (zxid, kind, value, version) = match &operation.call {
+        Call::Create { value, .. } => {
+            let kind = ChangeKind::Created;
+            (answer.zxid?, Some(kind), Some(value.as_str()), Some(0))
+        }
+        Call::Set { value, .. } => {
+            let kind = ChangeKind::Changed;
+            (
+                answer.zxid?,
+                Some(kind),
+                Some(value.as_str()),
+                answer.version,
+            )
+        }
+        Call::Delete { .. } => (answer.zxid?, Some(ChangeKind::Deleted), None, None),
+        Call::Read { .. } => {
+            let kind = answer.version.map(|version| match version {
+                0 => ChangeKind::Created,
+                _ => ChangeKind::Changed,
+            });
+            (answer.mzxid?, kind, answer.value.as_deref(), answer.version)
+        }
+        Call::Event(kind) => {
+            let version = (*kind == ChangeKind::Created).then_some(0);
+            (answer.zxid?, Some(*kind), None, version)
+        }
+        Call::Sync | Call::Connect | Call::End => return None,
+    };
     let change = Change {
         number,
-        value: None,
-        version: answer.version,
-        is_delete: false,
-        is_create: false,
+        kind,
+        value,
+        version,
     };
-    match &operation.call {
-        Call::Create { value } => Some((
-            answer.zxid?,
-            Change {
-                value: Some(value),
-                version: Some(0),
-                is_create: true,
-                ..change
-            },
-        )),
-        Call::Set { value, .. } => Some((
-            answer.zxid?,
-            Change {
-                value: Some(value),
-                ..change
-            },
-        )),
-        Call::Delete { .. } => Some((
-            answer.zxid?,
-            Change {
-                version: None,
-                is_delete: true,
-                ..change
-            },
-        )),
-        Call::Read => Some((
-            answer.mzxid?,
-            Change {
-                value: answer.value.as_deref(),
-                is_create: answer.version == Some(0),
-                ..change
-            },
-        )),
-        Call::Sync => None,
-    }
+    Some((zxid, change))
 }
 
 /// Over all paths: no zxid stands for two writes, and the order of zxids is that of time.
@@ -154,11 +161,14 @@ pub(super) fn check_path(
         let Some((zxid, seen)) = told(operations, *number) else {
             continue;
         };
-        let first = &changes[&zxid];
-        let differs = first.is_delete != seen.is_delete
-            || differ(first.value, seen.value)
-            || differ(first.version, seen.version);
-        if differs {
+        if !changes[&zxid].contradicts(&seen) {
+            continue;
+        }
+        let mut earlier = numbers
+            .iter()
+            .filter_map(|number| told(operations, *number));
+        let first = earlier.find(|(at, other)| *at == zxid && other.contradicts(&seen));
+        if let Some((_, first)) = first {
             violations.push(Violation::Contradiction {
                 first: describe(operations, first.number),
                 second: describe(operations, *number),
@@ -176,11 +186,15 @@ fn differ<T: PartialEq>(first: Option<T>, second: Option<T>) -> bool {
         .is_some_and(|(first, second)| first != second)
 }
 
-/// Whether each create and delete that was done has a zxid, and none is of unknown outcome.
+/// Whether each create and delete that was done has a zxid, and none is of unknown outcome, nor can be
+/// the end of a session.
 fn all_lives_are_known(operations: &[Operation], numbers: &[usize]) -> bool {
     numbers.iter().all(|number| {
         let operation = &operations[*number];
         match operation.call {
+            Call::Create {
+                is_ephemeral: true, ..
+            } => matches!(operation.outcome, Outcome::Refused(..)),
             Call::Create { .. } | Call::Delete { .. } => {
                 matches!(operation.outcome, Outcome::Refused(..))
                     || operation.write_zxid().is_some()
@@ -201,7 +215,7 @@ fn check_versions(
     for change in changes.values() {
         let now = change.version.map(|version| (change, version));
         if let (Some((earlier, old)), Some((_, new))) = (before, now)
-            && !change.is_create
+            && change.kind != Some(ChangeKind::Created)
         {
             if new <= old {
                 violations.push(Violation::Lost {

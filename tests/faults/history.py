@@ -14,6 +14,7 @@ import time
 from harness import insist
 from kazoo.exceptions import BadVersionError, KazooException, NodeExistsError, NoNodeError
 from kazoo.handlers.threading import KazooTimeoutError
+from watchers import EPHEMERALS, Watcher
 
 REFUSALS = {NoNodeError: "NONODE", NodeExistsError: "NODEEXISTS", BadVersionError: "BADVERSION"}
 PATHS = [f"/h{number}" for number in range(6)]
@@ -152,26 +153,27 @@ class Worker:
 
 
 class Traffic:
-    """Several clients on some paths. At the end all is checked: the history, the sessions, and that
-    all members have the same tree."""
+    """Several clients on some paths. At the end all is checked: the history, the sessions, that no
+    ephemeral is left, and that all members have the same tree."""
 
-    def __init__(self, ensemble, clients=6, pause_s=0.002, timeout_s=10.0):
+    def __init__(self, ensemble, clients=6, watchers=3, pause_s=0.002, timeout_s=10.0):
         self.ensemble, self.pause_s = ensemble, pause_s
         self.problems = []
         self.is_stopping = False
         self.lock = threading.Lock()
-        self.operations = 0
         self.multis = itertools.count(1)
-        self.multis_done = set()
-        # When writes were acknowledged, by the clock of `now_us`.
+        # Parts of multis, watches that fired, ephemerals that were made.
+        self.multis_done = self.events = self.ephemerals = 0
+        # When writes of lasting nodes were acknowledged, by the clock of `now_us`.
         self.acknowledged_us = []
         self.folder = tempfile.mkdtemp(prefix="history-")
         self.file = open(os.path.join(self.folder, "history.jsonl"), "w")
         self.workers = [Worker(self, number, ensemble.client(timeout=timeout_s)) for number in range(clients)]
+        self.watchers = [Watcher(self, clients + number, PATHS, now_us) for number in range(watchers)]
 
     def __enter__(self):
-        for worker in self.workers:
-            worker.thread.start()
+        for client in (*self.workers, *self.watchers):
+            client.thread.start()
         self.goes_on()
         return self
 
@@ -183,10 +185,12 @@ class Traffic:
 
     def record(self, record):
         with self.lock:
-            self.operations += 1
-            if record["outcome"] == "ok" and record["op"] in ("create", "set", "delete"):
+            self.events += record["op"] == "event"
+            self.ephemerals += record["outcome"] == "ok" and "ephemeral" in record
+            is_write = record["op"] in ("create", "set", "delete") and record["path"] in PATHS
+            if is_write and record["outcome"] == "ok":
                 self.acknowledged_us.append(record["answered_us"])
-                self.multis_done.add(record.get("multi"))
+                self.multis_done += "multi" in record
             self.file.write(json.dumps(record) + "\n")
 
     def goes_on(self, writes=40, patience_s=20, since_us=None):
@@ -216,11 +220,14 @@ class Traffic:
             assert stat and stat.ephemeralOwner == worker.session, f"client {worker.number}'s ephemeral: {stat}"
 
     def finish(self):
-        for worker in self.workers:
-            worker.thread.join(30)
-            assert not worker.thread.is_alive(), f"client {worker.number} hangs"
+        clients = (*self.workers, *self.watchers)
+        for client in clients:
+            client.thread.join(30)
+            assert not client.thread.is_alive(), f"client {client.number} hangs"
         assert not self.problems, self.problems
-        for number, member in enumerate(self.ensemble.running(), len(self.workers)):
+        for watcher in self.watchers:
+            watcher.settle()
+        for number, member in enumerate(self.ensemble.running(), len(clients)):
             self.last_word(number, member)
         for worker in self.workers:
             worker.client.stop()
@@ -231,7 +238,7 @@ class Traffic:
         said = (checked.stdout + checked.stderr).strip()
         assert checked.returncode == 0, f"{said}\n(the history is {self.file.name})"
         assert len(self.acknowledged_us) > 100, f"only {len(self.acknowledged_us)} writes were acknowledged"
-        assert len(self.multis_done) > 10, f"only {len(self.multis_done)} multis were done"
+        assert self.multis_done and self.ephemerals and self.events, "not all kinds of operations were done"
         print(f"history: {said}")
         self.ensemble.same_trees()
 
@@ -242,5 +249,8 @@ class Traffic:
         for path in PATHS:
             outcome = insist(lambda: reader.synced_read(path))
             assert outcome in ("ok", "NONODE"), f"member {member.number}: {path}: {outcome}"
+        for path in EPHEMERALS:
+            outcome = insist(lambda: reader.synced_read(path))
+            assert outcome == "NONODE", f"member {member.number}: {path} outlives its session: {outcome}"
         client.stop()
         client.close()

@@ -1,6 +1,8 @@
 //! Hand-made histories with one thing wrong in each, and the search against all orders.
 
+mod ephemerals;
 mod random;
+mod watching;
 
 use proptest::prelude::*;
 
@@ -16,14 +18,17 @@ fn report_of(lines: &[&str]) -> Report {
     check(&history, 10_000)
 }
 
-/// `1 set /a x ok 10 20 zxid=3 version=1`: client 1, in session 1, called at 10, answered at 20.
+/// `1 set /a x ok 10 20 zxid=3 version=1`: client 1, in session 1, called at 10, answered at 20. A path
+/// of `-` is none.
 fn json(line: &str) -> String {
     let mut words = line.split(' ');
     let mut next = || words.next().expect("the test's line is whole");
     let process: u64 = next().parse().expect("a number");
     let (op, path) = (next(), next());
-    let mut value =
-        serde_json::json!({"process": process, "session": process, "op": op, "path": path});
+    let mut value = serde_json::json!({"process": process, "session": process, "op": op});
+    if path != "-" {
+        value["path"] = path.into();
+    }
     if op == "create" || op == "set" {
         value["value"] = next().into();
     }
@@ -37,6 +42,7 @@ fn json(line: &str) -> String {
         let (key, text) = word.split_once('=').expect("key=value");
         value[key] = match text.parse::<i64>() {
             Ok(number) if key != "value" => number.into(),
+            Err(_) if text == "true" => true.into(),
             _ => text.into(),
         };
     }
@@ -393,6 +399,10 @@ fn lines_that_make_no_sense_are_named() {
     assert!(multi("1 set /a y ok 5 6 multi=1").contains("different paths"));
     assert!(multi("2 set /b y ok 5 6 multi=1").contains("one client"));
     assert!(multi("1 read /b ok 5 6 multi=1").contains("is a write"));
+    assert!(error(&json("1 event /a ok 5 5")).contains("needs its kind"));
+    assert!(error(&json("1 read - ok 5 6")).contains("the path of its node"));
+    let nobodys = json("1 create /a x ok 5 6 ephemeral=true session=0");
+    assert!(error(&nobodys).contains("needs its session"));
     let without_value =
         r#"{"process":1,"op":"set","path":"/a","outcome":"unknown","invoked_us":1}"#;
     assert!(error(without_value).contains("needs its value"));
@@ -430,8 +440,13 @@ fn is_linearizable(entries: &[Entry], placed: &mut Vec<usize>, state: &State) ->
 fn any_entry() -> impl Strategy<Value = Entry> {
     let zxid = || proptest::option::of((1..6i64).prop_map(Zxid));
     let version = || proptest::option::of(0..3i32);
+    let owner = || proptest::option::of((1..3i64).prop_map(SessionId));
     let step = prop_oneof![
-        (0..3u32, zxid()).prop_map(|(value, zxid)| Step::Create { value, zxid }),
+        (0..3u32, zxid(), owner()).prop_map(|(value, zxid, owner)| Step::Create {
+            value,
+            zxid,
+            owner
+        }),
         (0..3u32, version(), version(), zxid()).prop_map(|(value, expected, version, zxid)| {
             Step::Set {
                 value,
@@ -451,16 +466,16 @@ fn any_entry() -> impl Strategy<Value = Entry> {
         Just(Step::IsAbsent),
         Just(Step::IsPresent),
         (0..3i32).prop_map(Step::HasOtherVersion),
+        (1..3i64, any::<bool>()).prop_map(|(session, is_final)| Step::End {
+            session: SessionId(session),
+            is_final,
+        }),
     ];
     (step, 0..20u64, 0..12u64, any::<bool>()).prop_map(|(step, from_us, length, is_unknown)| {
-        let is_write = matches!(
-            step,
-            Step::Create { .. } | Step::Set { .. } | Step::Delete { .. }
-        );
         Entry {
             number: 0,
             from_us,
-            until_us: if is_unknown && is_write {
+            until_us: if is_unknown && step.may_change() {
                 NEVER
             } else {
                 from_us + length

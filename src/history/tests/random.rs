@@ -97,7 +97,10 @@ impl World {
         let path = PATHS[self.below(2) as usize];
         let value = format!("v{}", self.history.operations.len());
         let call = match self.below(10) {
-            0 | 1 => Call::Create { value },
+            0 | 1 => Call::Create {
+                value,
+                is_ephemeral: false,
+            },
             2 | 3 => Call::Set {
                 value,
                 expected_version: None,
@@ -113,7 +116,7 @@ impl World {
                 self.synced_read(client, path, [invoked_us, answered_us], fault);
                 return;
             }
-            _ => Call::Read,
+            _ => Call::Read { is_watching: false },
         };
         let outcome = if call.is_write() {
             self.write(&call, path, answered_us, fault)
@@ -161,7 +164,7 @@ impl World {
             ..Answer::default()
         };
         let done = match (call, self.node(path)) {
-            (Call::Create { value }, None) => Ok(Some((value.clone(), 0))),
+            (Call::Create { value, .. }, None) => Ok(Some((value.clone(), 0))),
             (Call::Create { .. }, Some(_)) => Err(Refusal::NodeExists),
             (_, None) => Err(Refusal::NoNode),
             (
@@ -272,7 +275,7 @@ impl World {
         };
         self.record(
             client,
-            Call::Read,
+            Call::Read { is_watching: false },
             path,
             from_us + (until_us - from_us) / 2,
             outcome,

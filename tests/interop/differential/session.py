@@ -25,8 +25,9 @@ class Silent(Exception):
 class Link:
     """A connection that carries frames."""
 
-    def __init__(self, address):
-        self.sock = socket.create_connection(address, timeout=REPLY_TIMEOUT_S)
+    def __init__(self, address, patience_s=REPLY_TIMEOUT_S):
+        self.patience_s = patience_s
+        self.sock = socket.create_connection(address, timeout=patience_s)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.received = bytearray()
 
@@ -39,8 +40,8 @@ class Link:
     def send_frame(self, body):
         self.send(struct.pack(">i", len(body)) + body)
 
-    def frame(self, timeout=REPLY_TIMEOUT_S):
-        deadline = time.monotonic() + timeout
+    def frame(self, timeout=None):
+        deadline = time.monotonic() + (self.patience_s if timeout is None else timeout)
         while True:
             if len(self.received) >= 4:
                 (size,) = struct.unpack_from(">i", self.received)
@@ -68,9 +69,10 @@ class Link:
 class Session:
     """A session and its present connection, if it has one."""
 
-    def __init__(self, name, address):
+    def __init__(self, name, address, patience_s=REPLY_TIMEOUT_S):
         self.name = name
         self.address = address
+        self.patience_s = patience_s
         self.sid = 0
         self.passwd = b"\0" * 16
         self.last_zxid = 0
@@ -81,7 +83,7 @@ class Session:
                 protocol=0):
         """Opens a connection and returns the decoded connect reply."""
         self.abandon()
-        self.link = Link(self.address)
+        self.link = Link(self.address, self.patience_s)
         self.xid = 0
         try:
             self.link.send_frame(
@@ -110,7 +112,7 @@ class Session:
         frame = struct.pack(">ii", xid, code) + body
         return xid, struct.pack(">i", len(frame)) + frame
 
-    def receive(self, op_of_reply, timeout=REPLY_TIMEOUT_S):
+    def receive(self, op_of_reply, timeout=None):
         """The next frame as ("event", ...) or ("reply", ...). `op_of_reply` decodes replies."""
         r = In(self.link.frame(timeout))
         xid, zxid, err = r.int(), r.long(), r.int()
