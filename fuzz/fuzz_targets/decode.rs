@@ -1,4 +1,4 @@
-//! Any bytes into every decoder of the schema: `cargo +nightly fuzz run decode`.
+//! Any bytes into every decoder of the schema: `cargo fuzz run decode`.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Any bytes on the election port: `cargo +nightly fuzz run election`. Half of the inputs are bytes as
+//! Any bytes on the election port: `cargo fuzz run election`. Half of the inputs are bytes as
 //! they are, half choose among well-formed notifications.
 
 #![no_main]

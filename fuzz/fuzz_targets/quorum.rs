@@ -1,4 +1,4 @@
-//! Any bytes on the quorum port, and from a leader: `cargo +nightly fuzz run quorum`. Half of the
+//! Any bytes on the quorum port, and from a leader: `cargo fuzz run quorum`. Half of the
 //! inputs are bytes as they are, half choose among well-formed packets.
 
 #![no_main]

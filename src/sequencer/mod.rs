@@ -316,8 +316,10 @@ impl Sequencer {
         }
     }
 
-    /// Takes over another tree and its sessions: what a leader sent, or what was left of the log.
+    /// Takes over another tree and its sessions: what a leader sent, or what was left of the log. It may
+    /// end before the one that was there; nobody waits for anything of that one.
     pub fn replace(&mut self, tree: Tree, sessions: &[(SessionId, i32)], now: Now) {
+        debug_assert_eq!(self.history.len(), 0, "no clients are served meanwhile");
         self.committed = tree.tip_zxid();
         self.tree = tree;
         self.sessions.replace(sessions, now.monotonic_ms);

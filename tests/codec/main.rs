@@ -165,3 +165,11 @@ proptest! {
         peers::quorum_port(&script::packets(&script), piece);
     }
 }
+
+/// What the fuzzer found, each with what went wrong.
+#[test]
+fn what_was_found_on_the_quorum_port_stays_mended() {
+    // A tree that ends before the learner's log, and a transaction after it.
+    let script = b"\x60\xbf\x2c\x92\x00\x26\xfe\x03\xff\x2f\xff\xff\x01";
+    peers::quorum_port(&script::packets(script), 244);
+}
