@@ -15,12 +15,12 @@ use crate::rt::clock::{self, Monotonic};
 use crate::rt::cpu;
 use crate::rt::mailbox::Sender;
 use crate::sequencer::SnapshotRequest;
-use crate::snapshot::wire;
+use crate::snapshot::{self, wire};
+use crate::storage::Purger;
 use crate::tree::View;
 use crate::types::{LinkId, SessionId};
 use crate::wal::{SegmentResult, SegmentTask};
 use crate::zab::learner::SIGNATURE;
-use crate::{snapshot, wal};
 
 /// What the background threads have finished.
 pub enum Done {
@@ -40,11 +40,11 @@ pub enum Done {
 pub struct BackgroundConfig {
     /// The disk.
     pub disk: Arc<dyn Disk>,
-    /// Folder of the log.
-    pub log_dir: PathBuf,
     /// Folder of the snapshots.
     pub snapshot_dir: PathBuf,
-    /// Snapshots that purging leaves.
+    /// What removes old ones.
+    pub purger: Purger,
+    /// Snapshots that it leaves.
     pub retain_count: usize,
     /// The server's clock.
     pub clock: Monotonic,
@@ -247,18 +247,11 @@ fn write_snapshot(config: &BackgroundConfig, request: &SnapshotRequest) -> bool 
     }
 }
 
-/// Removes snapshots beyond those to retain, and the log that only they would need.
 fn purge(config: &BackgroundConfig) {
-    let purged = snapshot::purge(&*config.disk, &config.snapshot_dir, config.retain_count);
-    let result = match purged {
-        Ok(None) => return,
-        Ok(Some(oldest_kept)) => wal::purge(&*config.disk, &config.log_dir, oldest_kept)
-            .map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
-    };
-    match result {
-        Ok(removed) => tracing::info!(segments = removed.len(), "purged"),
-        Err(error) => tracing::error!(error, "cannot purge old snapshots and logs"),
+    match config.purger.purge(config.retain_count) {
+        Ok(None) => {}
+        Ok(Some(purged)) => tracing::info!(segments = purged.segments, "purged"),
+        Err(error) => tracing::error!(%error, "cannot purge old snapshots and logs"),
     }
 }
 
@@ -324,8 +317,8 @@ mod tests {
         let bell = RingBell::new().expect("descriptors are left");
         let (done, _results) = mailbox::to_ring(DONE_MAX, &bell);
         let config = BackgroundConfig {
+            purger: Purger::new(Arc::new(disk.clone()), FOLDER.into(), FOLDER.into()),
             disk: Arc::new(disk.clone()),
-            log_dir: FOLDER.into(),
             snapshot_dir: FOLDER.into(),
             retain_count: 3,
             clock: Monotonic::start(),

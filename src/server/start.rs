@@ -240,8 +240,8 @@ fn background_config(
     let hours = config.purge_interval_hours;
     BackgroundConfig {
         disk,
-        log_dir: storage.log_dir().to_owned(),
         snapshot_dir: storage.snapshot_dir().to_owned(),
+        purger: storage.purger(),
         retain_count: config.purge_retain_count as usize,
         clock,
         purge_interval: (hours > 0).then(|| Duration::from_secs(3600 * u64::from(hours))),

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::exchange::ToSequencer;
 use crate::io::SECTOR;
@@ -9,8 +10,8 @@ use crate::io::memory::MemoryDisk;
 use crate::replica::Replica;
 use crate::sequencer::Now;
 use crate::snapshot::{self, RETAIN_COUNT_MIN};
+use crate::storage::Purger;
 use crate::types::{LinkId, ServerId};
-use crate::wal;
 
 use super::checks::Invariant;
 use super::clock::Clock;
@@ -358,13 +359,13 @@ impl World {
 
     /// As a server does with `autopurge.purgeInterval`.
     fn purge(&mut self, at: usize) {
-        let (disk, folder) = (&self.members[at].disk, Member::folder());
+        let disk = Arc::new(self.members[at].disk.clone());
+        let purger = Purger::new(disk, Member::folder(), Member::folder());
         // A failure leaves files.
-        if let Ok(Some(oldest_kept)) = snapshot::purge(disk, &folder, RETAIN_COUNT_MIN)
-            && let Ok(removed) = wal::purge(disk, &folder, oldest_kept)
-            && !removed.is_empty()
+        if let Ok(Some(purged)) = purger.purge(RETAIN_COUNT_MIN)
+            && purged.segments > 0
         {
-            let count = removed.len();
+            let (count, oldest_kept) = (purged.segments, purged.oldest_kept);
             say!(
                 self.course,
                 "member {at} has purged {count} segments before {oldest_kept}"

@@ -9,11 +9,13 @@
 
 mod epochs;
 mod error;
+mod purge;
 mod recovery;
 #[cfg(test)]
 mod tests;
 
 pub use error::StorageError;
+pub use purge::{Purged, Purger};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -76,6 +78,7 @@ pub struct Storage {
     log_dir: PathBuf,
     epochs: Epochs,
     needs_repair: bool,
+    purger: Purger,
     _locks: Vec<DiskLock>,
 }
 
@@ -97,7 +100,9 @@ impl Storage {
             // Whoever made the file may have ended before its name was durable.
             disk.sync_dir(&snapshot_dir)?;
         }
+        let (snapshots, log) = (snapshot_dir.clone(), log_dir.clone());
         let mut storage = Storage {
+            purger: Purger::new(Arc::clone(&disk), snapshots, log),
             disk,
             options,
             snapshot_dir,
@@ -187,13 +192,15 @@ impl Storage {
     /// role.
     ///
     /// No write or segment task of `wal` may be under way, nor a snapshot being written; this
-    /// holds for all that take the log away.
+    /// holds for all that take the log away. A purge under way is waited for.
     ///
     /// # Errors
     /// [`StorageError`], as for [`Storage::open`]; [`crate::wal::WalError::Failed`] when the log could not be
     /// written.
     pub fn reopen(&mut self, mut wal: Wal) -> Result<Recovered, StorageError> {
         assert!(wal.is_quiet(), "nothing of the log is under way");
+        let purger = self.purger();
+        let _alone = purger.hold();
         wal.flush()?;
         drop(wal);
         self.recover()
@@ -211,6 +218,8 @@ impl Storage {
     /// `above`, a member goes on with what there is, and [`Storage::needs_repair`] holds.
     pub fn truncate(&mut self, mut wal: Wal, above: Zxid) -> Result<Recovered, StorageError> {
         assert!(wal.is_quiet(), "nothing of the log is under way");
+        let purger = self.purger();
+        let _alone = purger.hold();
         wal.flush()?;
         drop(wal);
         let was_damaged = self.needs_repair;
@@ -249,6 +258,8 @@ impl Storage {
         sessions: &[(SessionId, i32)],
     ) -> Result<Wal, StorageError> {
         assert!(wal.is_quiet(), "nothing of the log is under way");
+        let purger = self.purger();
+        let _alone = purger.hold();
         drop(wal);
         let disk = &*self.disk;
         let info = snapshot::write_replacement(disk, &self.snapshot_dir, view, sessions)?;
@@ -275,6 +286,11 @@ impl Storage {
         let (disk, dir) = (&*self.disk, &self.log_dir);
         let read = wal::read_log(disk, dir, after, up_to, bytes_max, on_record)?;
         Ok(read)
+    }
+
+    /// What removes old files, at any time and on any thread.
+    pub fn purger(&self) -> Purger {
+        self.purger.clone()
     }
 
     /// Folder of the snapshots and the epochs.

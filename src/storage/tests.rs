@@ -2,6 +2,8 @@
 //!
 //! A history is a list of zxids: each is of a transaction that makes a node of that name.
 
+mod purging;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
