@@ -108,7 +108,10 @@ class Watcher:
 
     def step(self):
         dice = self.chance.random()
-        if dice < 0.3:
+        if dice < 0.03:
+            # Another member takes the watches over.
+            self.session.abandon()
+        elif dice < 0.3:
             self.read(self.chance.choice(self.paths), is_watching=True)
         elif dice < 0.45:
             path = self.chance.choice(EPHEMERALS)
