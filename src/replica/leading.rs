@@ -145,7 +145,7 @@ impl Replica {
                 }
                 LeaderEvent::SendTree(link, zxid) => {
                     let view = self.sequencer.tree().view(zxid);
-                    let sessions = self.sequencer.sessions().snapshot();
+                    let sessions = self.sequencer.committed_sessions();
                     self.outputs.push_back(Output::SendTree {
                         link,
                         view,

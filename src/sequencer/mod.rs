@@ -106,6 +106,8 @@ pub struct Sequencer {
     history: History,
     /// Sessions whose time is over and whose closing could not be logged yet.
     expired: VecDeque<SessionId>,
+    /// Sessions whose opening is ordered and not committed, with the zxid from which on they are there.
+    opening: VecDeque<(Zxid, SessionId)>,
     /// Sessions whose closing is ordered, with the zxid at which they are gone.
     closing: VecDeque<(Zxid, SessionId)>,
     committed: Zxid,
@@ -145,6 +147,7 @@ impl Sequencer {
             snapshots: Snapshots::new(snapshots),
             history: History::default(),
             expired: VecDeque::new(),
+            opening: VecDeque::new(),
             closing: VecDeque::new(),
             digests: Digests::default(),
             metrics,
@@ -161,6 +164,15 @@ impl Sequencer {
     /// The sessions, to report about.
     pub fn sessions(&self) -> &SessionTable {
         &self.sessions
+    }
+
+    /// The sessions as of what is committed, with their timeouts in milliseconds: what goes with a tree for
+    /// a learner. One whose opening is not committed may never have been opened, and nobody would close
+    /// it there.
+    pub fn committed_sessions(&self) -> Vec<(SessionId, i32)> {
+        let mut sessions = self.sessions.snapshot();
+        sessions.retain(|(id, _)| self.opening.iter().all(|(_, opening)| opening != id));
+        sessions
     }
 
     /// The newest zxid that clients may see: what is committed or, where they may only read, all
@@ -262,6 +274,9 @@ impl Sequencer {
     pub fn commit(&mut self, zxid: Zxid) {
         debug_assert!(zxid <= self.tree.tip_zxid());
         self.committed = self.committed.max(zxid);
+        while self.opening.front().is_some_and(|(at, _)| *at <= zxid) {
+            self.opening.pop_front();
+        }
         while let Some(&(at, session)) = self.closing.front() {
             if at > zxid {
                 break;
@@ -311,6 +326,7 @@ impl Sequencer {
         self.locals.clear();
         self.history.clear();
         self.expired.clear();
+        self.opening.clear();
         for (_, session) in self.closing.drain(..) {
             self.sessions.remove(session);
         }
@@ -511,9 +527,13 @@ impl Sequencer {
         }
         log.append(zxid, &self.payload);
         self.metrics.commits.increment();
-        if let Txn::CloseSession(_) = txn {
-            self.sessions.begin_close(session);
-            self.closing.push_back((zxid, session));
+        match txn {
+            Txn::CreateSession(_) => self.opening.push_back((zxid, session)),
+            Txn::CloseSession(_) => {
+                self.sessions.begin_close(session);
+                self.closing.push_back((zxid, session));
+            }
+            _ => {}
         }
         // Not before the caller has noted what this does to sessions.
         self.snapshots.logged(self.payload.len());

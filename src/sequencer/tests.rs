@@ -160,3 +160,22 @@ fn what_rests_on_no_transaction_waits_for_a_round() {
         assert!(sequencer.poll_publish().is_some());
     }
 }
+
+/// Found by the simulator: an observer got a tree with a session whose opening was lost with its leader, and kept
+/// it for ever.
+#[test]
+fn what_goes_with_a_tree_is_without_a_session_that_may_never_be_opened() {
+    let mut sequencer = sequencer();
+    let open = ToSequencer::OpenSession {
+        origin: Origin {
+            shard: ShardId(0),
+            conn: ConnId(1),
+        },
+        timeout_ms: 4000,
+    };
+    sequencer.handle(open, Now::default(), &mut Endless::default());
+    assert_eq!(sequencer.sessions().len(), 1);
+    assert!(sequencer.committed_sessions().is_empty());
+    sequencer.commit(sequencer.tree().tip_zxid());
+    assert_eq!(sequencer.committed_sessions().len(), 1);
+}
