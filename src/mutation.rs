@@ -31,6 +31,24 @@ pub enum Mutation {
     WatchAfterVisible,
     /// A leader answers a sync without asking a quorum whether it still leads.
     SyncUnasked,
+    /// A leader answers what rests on no transaction without asking a quorum, but for syncs.
+    ErrorUnasked,
+    /// A learner forwards a request again, as if the answer had been lost.
+    AskTwice,
+    /// A learner forwards requests without saying whose they are.
+    AskAnonymously,
+    /// A member without a leader says that a write is done.
+    WriteWithoutLeader,
+    /// A member without a leader says of sessions of the ensemble that they are over.
+    EndWithoutLeader,
+    /// A session that one member alone knows may own ephemeral nodes.
+    EphemeralOfLocal,
+    /// A leader takes its client's session for one of the ensemble and tells nobody.
+    LostUpgrade,
+    /// A container that has come to a child since it was found to be over goes.
+    ReapWithChild,
+    /// Nodes with a time to live go before it is over.
+    ReapEarly,
     /// Sessions expire although a shard or a learner has not said whom it heard from.
     ExpireUnheard,
 }

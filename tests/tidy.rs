@@ -20,7 +20,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("watch", &["types", "jute", "auth", "tree", "exchange"]),
     (
         "prep",
-        &["types", "jute", "auth", "tree", "exchange", "session"],
+        &[
+            "types", "mutation", "jute", "auth", "tree", "exchange", "session",
+        ],
     ),
     ("admin", &["types", "jute", "metrics", "auth", "exchange"]),
     ("zab", &["types", "mutation", "jute"]),

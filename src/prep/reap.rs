@@ -2,6 +2,7 @@
 
 use super::{Preparer, parent_of_deletable};
 use crate::jute::txn::{DeleteTxn, Txn};
+use crate::mutation::{self, Mutation};
 use crate::tree::{NodeRef, Tree};
 use crate::types::{EphemeralKind, ErrorCode, ephemeral_kind};
 
@@ -44,7 +45,7 @@ impl Preparer {
     ) -> Result<Txn<'a>, ErrorCode> {
         parent_of_deletable(path)?;
         let node = tree.node(path).ok_or(ErrorCode::NoNode)?;
-        if node.num_children() > 0 {
+        if node.num_children() > 0 && !mutation::is(Mutation::ReapWithChild) {
             return Err(ErrorCode::NotEmpty);
         }
         if !self.is_over(node, reap, now_ms) {

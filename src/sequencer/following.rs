@@ -6,6 +6,7 @@ use crate::exchange::{Answer, Item, Origin, Owner, Request, ToSequencer};
 use crate::jute::op;
 use crate::jute::quorum::AuthId;
 use crate::jute::txn::{Txn, TxnHeader, decode_txn};
+use crate::mutation::{self, Mutation};
 use crate::prep::makes_ephemeral;
 use crate::session::session_password;
 use crate::tree::{Applied, DIGEST_VERSION, Outcome};
@@ -82,6 +83,10 @@ impl Following {
             body,
             identities: auth,
         }));
+        if mutation::is(Mutation::AskTwice) && pending.op != op::SYNC {
+            let again = self.outbox.back().cloned();
+            self.outbox.extend(again);
+        }
         self.waiting += 1;
         if pending.op == op::SYNC {
             self.syncs.push_back((session, pending));
@@ -218,6 +223,7 @@ impl Sequencer {
         let auth = request
             .identities
             .iter()
+            .filter(|_| !mutation::is(Mutation::AskAnonymously))
             .map(|identity| AuthId {
                 scheme: identity.scheme.clone(),
                 id: identity.id.clone(),

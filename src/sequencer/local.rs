@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use crate::exchange::{Answer, Origin, Owner, ShardId, ToSequencer};
 use crate::jute::op;
+use crate::mutation::{self, Mutation};
 use crate::prep::create_session;
 use crate::session::SessionTable;
 use crate::tree::Outcome;
@@ -136,7 +137,8 @@ impl Sequencer {
         match message {
             ToSequencer::Request(request) => {
                 let is_end = request.op == op::CLOSE_SESSION;
-                let outcome = if is_end && self.locals.remove(request.session).is_some() {
+                let is_end = is_end && self.locals.remove(request.session).is_some();
+                let outcome = if is_end || mutation::is(Mutation::WriteWithoutLeader) {
                     Outcome::Done
                 } else {
                     Outcome::Failed(ErrorCode::NotReadOnly)
@@ -152,7 +154,10 @@ impl Sequencer {
             } if self.sessions.contains(session) || !self.sessions.is_of_this_run(session) => {
                 tracing::info!(%session, "refusing a session of the ensemble in read-only mode");
                 let reason = ErrorCode::ConnectionLoss;
-                let answer = Answer::Detached { session, reason };
+                let answer = match mutation::is(Mutation::EndWithoutLeader) {
+                    true => Answer::SessionRefused,
+                    false => Answer::Detached { session, reason },
+                };
                 self.step(Vec::new(), Some((origin, answer)));
             }
             ToSequencer::ReattachSession {
@@ -178,7 +183,10 @@ impl Sequencer {
     ) -> (Result<(), ErrorCode>, Result<(), ErrorCode>) {
         if self.is_local(session) {
             let state = self.locals.table.check(session, from);
-            return (state, Err(ErrorCode::EphemeralOnLocalSession));
+            return match mutation::is(Mutation::EphemeralOfLocal) {
+                true => (state, Ok(())),
+                false => (state, Err(ErrorCode::EphemeralOnLocalSession)),
+            };
         }
         let state = self.sessions.check(session, from);
         let may_be_local = self.locals.are_enabled()
@@ -195,7 +203,8 @@ impl Sequencer {
     pub(super) fn upgrade(&mut self, session: SessionId, now: Now, log: &mut impl Log) -> bool {
         let timeout_ms = self.locals.table.timeout_ms(session).unwrap_or(0);
         let txn = create_session(timeout_ms);
-        if self.append(&txn, session, 0, now, log).is_none() {
+        let is_told = !mutation::is(Mutation::LostUpgrade);
+        if is_told && self.append(&txn, session, 0, now, log).is_none() {
             return false;
         }
         self.become_global(session, timeout_ms, now);

@@ -264,6 +264,13 @@ impl Sequencer {
             }
             self.expired.pop_front();
         }
+        let now = match mutation::is(Mutation::ReapEarly) {
+            true => Now {
+                wall_ms: now.wall_ms + 200,
+                ..now
+            },
+            false => now,
+        };
         for path in self.reaper.due(&self.tree, now) {
             self.reap(&path, now, log);
         }
@@ -374,7 +381,12 @@ impl Sequencer {
             is_logged,
         } = self.decide(request, now, log);
         let answer = reply_to(request, outcome);
-        let round = if is_logged { 0 } else { log.ask_round() };
+        let is_asked = request.op == op::SYNC || !mutation::is(Mutation::ErrorUnasked);
+        let round = if is_logged || !is_asked {
+            0
+        } else {
+            log.ask_round()
+        };
         self.request_snapshot_if_due();
         let item = self.item(changes, Some((request.origin, answer)));
         self.history.push_after_round(item, round);

@@ -3,18 +3,17 @@
 
 use crate::jute::data::Stat;
 use crate::jute::proto::{
-    Create2Response, CreateResponse, ErrorResponse, ExistsResponse, MultiHeader, SetDataResponse,
+    Create2Response, CreateResponse, ErrorResponse, ExistsResponse, GetAclResponse, MultiHeader,
+    SetAclResponse, SetDataResponse,
 };
 use crate::jute::{Decoder, JuteError, Record, op};
 use crate::sequencer::LocalSessions;
-use crate::types::{ErrorCode, Zxid, path};
+use crate::types::{CreateMode, ErrorCode, Zxid, container_owner, path, perms, ttl_owner};
 
 use super::ask::{Asked, Op};
-use super::checks::Invariant;
+use super::checks::{Invariant, Wrong};
+use super::guard::{Guard, allows, masked};
 use super::model::{Model, Node};
-
-/// What is wrong with an answer.
-pub type Wrong = (Invariant, String);
 
 /// An answer.
 pub struct Answer<'a> {
@@ -40,7 +39,9 @@ impl Answer<'_> {
     pub fn check(&self, model: &Model) -> Result<(), Wrong> {
         self.check_known(model)?;
         let is_right = match &self.asked.op {
-            Op::Create { .. } | Op::Set { .. } | Op::Delete { .. } => self.check_write(model),
+            Op::Create { .. } | Op::Set { .. } | Op::SetAcl { .. } | Op::Delete { .. } => {
+                self.check_write(model)
+            }
             Op::Multi(ops) => self.check_multi(model, ops),
             Op::Sync(_) => self.check_sync(),
             Op::Exists(path, _) => self.check_exists(model.node_at(path, self.zxid)),
@@ -49,7 +50,13 @@ impl Answer<'_> {
                 let children = model.children_at(path, self.zxid);
                 self.check_children(model.node_at(path, self.zxid), &children)
             }
-            Op::AddWatch(..) | Op::Restore(_) | Op::Ping | Op::Close | Op::Check { .. } => Ok(()),
+            Op::GetAcl(path) => self.check_acl(model.node_at(path, self.zxid)),
+            Op::AddWatch(..)
+            | Op::Restore(_)
+            | Op::Authenticate(_)
+            | Op::Ping
+            | Op::Close
+            | Op::Check { .. } => Ok(()),
         };
         is_right.map_err(|(invariant, what)| {
             let (op, zxid, err) = (&self.asked.op, self.zxid, self.err);
@@ -63,24 +70,23 @@ impl Answer<'_> {
     /// Where it is not right.
     pub fn check_without_leader(&self, model: &Model) -> Result<(), Wrong> {
         let (op, zxid, err) = (&self.asked.op, self.zxid, self.err);
-        let wrong = |what: String| {
-            (
-                Invariant::ReadsTrue,
-                format!("{op:?} at {zxid}, code {err}: {what}"),
-            )
-        };
-        let nodes = model.frozen_at(zxid);
-        let nodes = nodes.ok_or_else(|| wrong("no member without a leader ended there".into()))?;
+        let wrong =
+            |(invariant, what): Wrong| (invariant, format!("{op:?} at {zxid}, code {err}: {what}"));
+        let nodes = model.frozen_at(zxid).ok_or_else(|| {
+            let what = "no member without a leader ended there".into();
+            wrong((Invariant::ReadsTrue, what))
+        })?;
         let is_refused = err == ErrorCode::NotReadOnly.code();
         let is_right = match op {
             Op::Ping | Op::Close => return Ok(()),
             _ if op.is_write() || matches!(op, Op::Sync(_)) => {
-                require(is_refused, Invariant::ReadsTrue, || {
+                require(is_refused, Invariant::ReadOnly, || {
                     "it was not refused".into()
                 })
             }
             Op::Exists(path, _) => self.check_exists(nodes.get(path)),
             Op::Get(path, _) => self.check_get(nodes.get(path)),
+            Op::GetAcl(path) => self.check_acl(nodes.get(path)),
             Op::Children(path, _) => {
                 let prefix = format!("{path}/");
                 let below = nodes.keys().filter_map(|path| path.strip_prefix(&prefix));
@@ -89,19 +95,13 @@ impl Answer<'_> {
             }
             _ => Ok(()),
         };
-        is_right.map_err(|(_, what)| wrong(what))
+        is_right.map_err(wrong)
     }
 
     /// Whether the error is one that says nothing about the tree: no room on the disk, or the
     /// session is over.
     pub fn is_refusal(&self) -> bool {
-        const REFUSALS: [ErrorCode; 4] = [
-            ErrorCode::SystemError,
-            ErrorCode::SessionExpired,
-            ErrorCode::UnknownSession,
-            ErrorCode::SessionMoved,
-        ];
-        REFUSALS.iter().any(|code| code.code() == self.err)
+        REFUSALS.contains(&self.err)
     }
 
     fn check_known(&self, model: &Model) -> Result<(), Wrong> {
@@ -130,24 +130,20 @@ impl Answer<'_> {
         }
         self.check_order(self.err == 0)?;
         if self.err != 0 {
-            let expected = expected_error(model, op, self.zxid);
-            return require(expected == self.err, Invariant::ReadsTrue, || {
-                format!("expected the code {expected}")
-            });
+            let expected = self.expected_error(model, op, self.zxid);
+            return self.require_code(expected, self.err, Invariant::ReadsTrue);
         }
-        let expected = expected_error(model, op, Zxid(self.zxid.0 - 1));
-        require(expected == 0, Invariant::WritesDurable, || {
-            format!("expected the code {expected}")
-        })?;
+        let expected = self.expected_error(model, op, Zxid(self.zxid.0 - 1));
+        self.require_code(expected, 0, Invariant::WritesDurable)?;
         self.check_effect(model, op, self.body).map(|_| ())
     }
 
     /// A write takes effect between its request and its answer.
     fn check_order(&self, has_effect: bool) -> Result<(), Wrong> {
-        let before = self.asked.acknowledged;
+        let before = self.asked.shown;
         let is_after = self.zxid > before || !has_effect && self.zxid == before;
         require(is_after, Invariant::WritesLinearizable, || {
-            format!("{before} had been acknowledged before it was asked for")
+            format!("{before} had been shown before it was asked for")
         })
     }
 
@@ -162,6 +158,8 @@ impl Answer<'_> {
                 path,
                 data,
                 mode,
+                guard,
+                ttl_ms,
                 with_stat,
             } => {
                 let (made, stat) = created(&mut from, *with_stat).map_err(unreadable)?;
@@ -170,13 +168,19 @@ impl Answer<'_> {
                 } else {
                     made == *path
                 };
-                let owner = if mode.is_ephemeral() { self.session } else { 0 };
+                let owner = match mode {
+                    CreateMode::Container => container_owner(),
+                    mode if mode.is_ttl() => ttl_owner(*ttl_ms).expect("clients ask for good ones"),
+                    mode if mode.is_ephemeral() => self.session,
+                    _ => 0,
+                };
                 is_name
                     && changes(&made)
                     && node(&made).is_some_and(|node| {
                         node.data == *data
                             && node.stat.czxid == self.zxid.0
-                            && node.stat.ephemeral_owner == owner
+                            && node.owner == owner
+                            && self.is_stored(*guard, node)
                             && stat.is_none_or(|stat| same_node(&stat, &node.stat))
                     })
             }
@@ -188,6 +192,15 @@ impl Answer<'_> {
                             && node.stat.mzxid == self.zxid.0
                             && same_node(&response.stat, &node.stat)
                     })
+            }
+            Op::SetAcl { path, guard, .. } => {
+                let response = SetAclResponse::decode(&mut from).map_err(unreadable)?;
+                let before = model.node_at(path, Zxid(self.zxid.0 - 1));
+                before.zip(node(path)).is_some_and(|(before, node)| {
+                    node.stat.aversion == before.stat.aversion + 1
+                        && self.is_stored(*guard, node)
+                        && same_node(&response.stat, &node.stat)
+                })
             }
             Op::Delete { path, .. } => changes(path) && node(path).is_none(),
             _ => true,
@@ -214,7 +227,7 @@ impl Answer<'_> {
         };
         let errors: Vec<i32> = ops
             .iter()
-            .map(|op| expected_error(model, op, as_of))
+            .map(|op| self.expected_error(model, op, as_of))
             .collect();
         let failed = errors.iter().position(|code| *code != 0);
         let expected: Vec<i32> = match failed {
@@ -227,7 +240,13 @@ impl Answer<'_> {
                 })
                 .collect(),
         };
-        require(codes == expected, Invariant::ReadsTrue, || {
+        let is_access = codes.iter().chain(&expected).any(|code| *code == NO_AUTH);
+        let broken = if is_access {
+            Invariant::AccessControl
+        } else {
+            Invariant::ReadsTrue
+        };
+        require(codes == expected, broken, || {
             format!("codes {codes:?} instead of {expected:?}")
         })
     }
@@ -299,42 +318,104 @@ impl Answer<'_> {
         same(&stat, &node.stat)
     }
 
-    /// The node that a read must have found, or its absence.
+    fn check_acl(&self, node: Option<&Node>) -> Result<(), Wrong> {
+        let Some(node) = self.found_by(node, perms::READ | perms::ADMIN)? else {
+            return Ok(());
+        };
+        let response = GetAclResponse::from_slice(self.body).map_err(unreadable)?;
+        let acl = match allows(&node.acl, perms::ADMIN, self.asked.users) {
+            true => node.acl.to_vec(),
+            false => masked(&node.acl),
+        };
+        same(&response.acl, &acl)?;
+        same(&response.stat, &node.stat)
+    }
+
     fn found<'m>(&self, node: Option<&'m Node>) -> Result<Option<&'m Node>, Wrong> {
-        let expected = node.map_or(ErrorCode::NoNode.code(), |_| 0);
-        require(self.err == expected, Invariant::ReadsTrue, || {
-            format!("expected the code {expected}")
-        })?;
+        self.found_by(node, perms::READ)
+    }
+
+    /// The node that a read must have found, if it is there and one of these permissions is granted.
+    fn found_by<'m>(&self, node: Option<&'m Node>, perms: i32) -> Result<Option<&'m Node>, Wrong> {
+        let (node, expected) = match node {
+            None => (None, ErrorCode::NoNode.code()),
+            Some(node) if !allows(&node.acl, perms, self.asked.users) => (None, NO_AUTH),
+            Some(node) => (Some(node), 0),
+        };
+        self.require_code(expected, self.err, Invariant::ReadsTrue)?;
         Ok(node)
+    }
+
+    fn require_code(&self, expected: i32, code: i32, broken: Invariant) -> Result<(), Wrong> {
+        let is_access = expected == NO_AUTH || code == NO_AUTH;
+        let broken = if is_access {
+            Invariant::AccessControl
+        } else {
+            broken
+        };
+        require(code == expected, broken, || {
+            format!("expected the code {expected}")
+        })
+    }
+
+    /// Whether a node has the list that was sent for it.
+    fn is_stored(&self, guard: Guard, node: &Node) -> bool {
+        guard.stored(self.asked.users).as_deref() == Some(&*node.acl)
+    }
+
+    /// The error of an operation on the tree as of a zxid; 0 for none.
+    fn expected_error(&self, model: &Model, op: &Op, zxid: Zxid) -> i32 {
+        let users = self.asked.users;
+        let may = |node: &Node, perms| allows(&node.acl, perms, users);
+        let node = model.node_at(op.path(), zxid);
+        let parent = match path::parent(op.path()) {
+            "/" => None,
+            parent => Some(model.node_at(parent, zxid)),
+        };
+        let may_in = |perms| !matches!(parent, Some(Some(parent)) if !may(parent, perms));
+        let code = match (op, node) {
+            (Op::Create { guard, .. } | Op::SetAcl { guard, .. }, _)
+                if guard.stored(users).is_none() =>
+            {
+                ErrorCode::InvalidAcl
+            }
+            (Op::Create { .. } | Op::Delete { .. }, _) if parent == Some(None) => ErrorCode::NoNode,
+            (Op::Create { .. }, _) if !may_in(perms::CREATE) => ErrorCode::NoAuth,
+            (Op::Create { mode, .. }, Some(_)) if !mode.is_sequential() => ErrorCode::NodeExists,
+            (Op::Create { .. }, _) => ErrorCode::Ok,
+            (Op::Delete { .. }, _) if !may_in(perms::DELETE) => ErrorCode::NoAuth,
+            (_, None) => ErrorCode::NoNode,
+            (Op::Set { .. }, Some(node)) if !may(node, perms::WRITE) => ErrorCode::NoAuth,
+            (Op::SetAcl { .. }, Some(node)) if !may(node, perms::ADMIN) => ErrorCode::NoAuth,
+            (Op::Check { .. }, Some(node)) if !may(node, perms::READ) => ErrorCode::NoAuth,
+            (Op::SetAcl { version, .. }, Some(node))
+                if *version != -1 && *version != node.stat.aversion =>
+            {
+                ErrorCode::BadVersion
+            }
+            (
+                Op::Set { version, .. } | Op::Delete { version, .. } | Op::Check { version, .. },
+                Some(node),
+            ) if *version != -1 && *version != node.stat.version => ErrorCode::BadVersion,
+            (Op::Delete { path, .. }, Some(_)) if !model.children_at(path, zxid).is_empty() => {
+                ErrorCode::NotEmpty
+            }
+            _ => ErrorCode::Ok,
+        };
+        code.code()
     }
 }
 
-/// The error of an operation on the tree as of a zxid; 0 for none.
-fn expected_error(model: &Model, op: &Op, zxid: Zxid) -> i32 {
-    let node = model.node_at(op.path(), zxid);
-    let code = match (op, node) {
-        (Op::Create { mode, path, .. }, node) => {
-            let parent = path::parent(path);
-            if parent != "/" && model.node_at(parent, zxid).is_none() {
-                ErrorCode::NoNode
-            } else if node.is_some() && !mode.is_sequential() {
-                ErrorCode::NodeExists
-            } else {
-                ErrorCode::Ok
-            }
-        }
-        (_, None) => ErrorCode::NoNode,
-        (
-            Op::Set { version, .. } | Op::Delete { version, .. } | Op::Check { version, .. },
-            Some(node),
-        ) if *version != -1 && *version != node.stat.version => ErrorCode::BadVersion,
-        (Op::Delete { path, .. }, Some(_)) if !model.children_at(path, zxid).is_empty() => {
-            ErrorCode::NotEmpty
-        }
-        _ => ErrorCode::Ok,
-    };
-    code.code()
-}
+/// Codes that say nothing about the tree.
+pub const REFUSALS: [i32; 4] = [
+    ErrorCode::SystemError as i32,
+    ErrorCode::SessionExpired as i32,
+    ErrorCode::UnknownSession as i32,
+    ErrorCode::SessionMoved as i32,
+];
+
+/// The code of an operation that is not allowed.
+const NO_AUTH: i32 = ErrorCode::NoAuth as i32;
 
 fn created(from: &mut Decoder<'_>, with_stat: bool) -> Result<(String, Option<Stat>), JuteError> {
     if with_stat {
@@ -353,6 +434,7 @@ fn same_node(told: &Stat, is: &Stat) -> bool {
             stat.mzxid,
             stat.mtime,
             stat.version,
+            stat.aversion,
             stat.ephemeral_owner,
             stat.data_length,
         )

@@ -41,6 +41,8 @@ impl World {
         self.attend_shards(at);
         self.start_writes(at);
         self.wake_in_time(at);
+        self.check_removals(at);
+        self.note_committed(at);
         let Some(process) = &mut self.members[at].process else {
             return;
         };
@@ -176,6 +178,7 @@ impl World {
         process.stint += 1;
         process.seen = seen;
         let view = process.replica.view();
+        process.published = view.zxid();
         let views: Vec<_> = process
             .shards
             .iter()
@@ -216,9 +219,11 @@ impl World {
         let newest = self.model.newest();
         if mode == Mode::Leader {
             self.checks.leads(at, epoch);
+            // Where its messages were late there may be newer epochs already.
+            let before = self.model.newest_before(Zxid::new(epoch, 0));
             self.checks
-                .require(zxid >= newest, Invariant::PrimaryIntegrity, || {
-                    format!("member {at} leads epoch {epoch} from {zxid} on and lacks {newest}")
+                .require(zxid >= before, Invariant::PrimaryIntegrity, || {
+                    format!("member {at} leads epoch {epoch} from {zxid} on and lacks {before}")
                 });
         }
         // A leader begins with what nobody may have delivered yet. So may a learner: its leader
@@ -226,8 +231,8 @@ impl World {
         let is_committed = mode == Mode::Leader || self.is_committed(zxid);
         if zxid > newest && is_committed {
             let jumped = self.model.jump(self.course.now_us, digest, &view);
-            if let Err(what) = jumped {
-                self.checks.fail(Invariant::Ephemerals, what);
+            if let Err((invariant, what)) = jumped {
+                self.checks.fail(invariant, what);
             }
         }
         let known = self.model.entry(zxid).map(|entry| entry.digest);
@@ -237,15 +242,19 @@ impl World {
             });
     }
 
-    /// Whether an established leader has committed this.
+    /// Whether an established leader has committed this; it may be gone since.
     fn is_committed(&self, zxid: Zxid) -> bool {
-        let processes = self
-            .members
-            .iter()
-            .filter_map(|member| member.process.as_ref());
-        processes
-            .filter_map(|process| process.replica.leader())
-            .any(|leader| leader.is_established() && leader.committed() >= zxid)
+        let mut ends = self.committed.iter();
+        ends.any(|end| end.epoch() == zxid.epoch() && *end >= zxid)
+    }
+
+    /// Notes up to where an established leader has committed.
+    fn note_committed(&mut self, at: usize) {
+        let process = self.members[at].process.as_ref();
+        let leader = process.and_then(|process| process.replica.leader());
+        if let Some(leader) = leader.filter(|leader| leader.is_established()) {
+            self.committed.insert(leader.committed());
+        }
     }
 
     fn retire(&mut self, at: usize) {
@@ -318,7 +327,9 @@ impl World {
             let is_in_jump = self.model.is_in_jump(item.zxid);
             let known = self.model.entry(item.zxid);
             if is_in_jump && known.is_none_or(|known| known.digest == digest) {
-                self.model.fill(item.zxid, entry, view);
+                if let Err((invariant, what)) = self.model.fill(item.zxid, entry, view) {
+                    self.checks.fail(invariant, what);
+                }
                 continue;
             }
             if let Some(known) = known {
@@ -344,8 +355,8 @@ impl World {
                 )
             });
             let added = self.model.add(self.course.now_us, item.zxid, entry, view);
-            if let Err(what) = added {
-                self.checks.fail(Invariant::Ephemerals, what);
+            if let Err((invariant, what)) = added {
+                self.checks.fail(invariant, what);
             }
         }
     }

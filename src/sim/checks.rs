@@ -26,12 +26,17 @@ pub enum Invariant {
     ZxidsUnique,
     /// An acknowledged write is in the history, once, with what its client was told.
     WritesDurable,
-    /// Writes take effect between request and answer: behind all that was acknowledged before.
+    /// Writes take effect between request and answer: behind all that anybody had been shown
+    /// before. So do those that fail.
     WritesLinearizable,
     /// A read after sync sees all that anybody had been shown before the sync.
     SyncsLinearizable,
     /// An answer is the truth as of its zxid.
     ReadsTrue,
+    /// Who may do something can, and nobody else.
+    AccessControl,
+    /// A member without a leader takes no write.
+    ReadOnly,
     /// What a session sees never goes backwards, and includes its own writes; answers come in the
     /// order of the requests.
     SessionOrder,
@@ -39,6 +44,8 @@ pub enum Invariant {
     Watches,
     /// Ephemerals live exactly as long as their session.
     Ephemerals,
+    /// Containers and nodes with a time to live go when they may, and only then.
+    Reaping,
     /// A session lives as long as its client is heard from.
     Sessions,
     /// A follower that is cut off or far behind does not go on serving.
@@ -65,6 +72,9 @@ pub struct Violation {
     /// What was seen.
     pub what: String,
 }
+
+/// What is wrong, and what it breaks.
+pub type Wrong = (Invariant, String);
 
 /// What was found, and what the ensemble as a whole has said so far.
 #[derive(Default)]

@@ -11,6 +11,7 @@ use crate::types::Zxid;
 use super::ask::{Asked, Op};
 use super::course::say;
 use super::event::Event;
+use super::guard::Users;
 use super::network::{End, Piece};
 use super::process::{HEARTBEAT_MS, SILENCE_LIMIT_MS, TICK_MS};
 use super::watching::Watching;
@@ -39,9 +40,9 @@ pub struct Client {
     pub silent_until_us: u64,
     /// When it asked the last thing that was answered, in microseconds.
     heard_us: u64,
-    /// Until when it may be told that its session is over although it was heard from since: it had
-    /// been silent for too long before, in microseconds.
-    excused_until_us: u64,
+    /// Whether it may be told that its session is over although it was heard from: it had been silent for
+    /// too long before, and since then no leader has answered it.
+    is_excused: bool,
     /// When it last sent something, in microseconds, and to which of a member's processes.
     sent: (u64, u32),
     /// Whether it has never let its timeout pass without something of it arriving since it has its
@@ -60,6 +61,8 @@ pub struct Tastes {
     pub only_reads: bool,
     /// Whether it makes do with a member that knows no leader.
     pub makes_do: bool,
+    /// Who it proves to be.
+    pub users: Users,
 }
 
 /// A stretch of time in which a member serves without a break.
@@ -78,6 +81,8 @@ struct Connection {
     home: Home,
     /// Whether only reading is allowed.
     is_read_only: bool,
+    /// Who it has proven to be.
+    users: Users,
     is_up: bool,
     input: Vec<u8>,
     asked: VecDeque<Asked>,
@@ -92,9 +97,6 @@ const PIPELINE_MAX: usize = 4;
 /// How much sooner than its timeout a session may end after the last sign of life that its client
 /// knows to have arrived, in microseconds: what a member had no time to tell its leader.
 const UNREPORTED_US_MAX: u64 = (SILENCE_LIMIT_MS + 4 * HEARTBEAT_MS + TICK_MS + 200) * 1000;
-
-/// How long the news that a session is over may take, in microseconds.
-const EXCUSED_US: u64 = 2_000_000;
 
 impl Client {
     /// A client without a session, which asks for something once in so many of its turns.
@@ -114,7 +116,7 @@ impl Client {
             watching: Watching::default(),
             silent_until_us: 0,
             heard_us: 0,
-            excused_until_us: 0,
+            is_excused: false,
             sent: (0, 0),
             is_patient: false,
             cut_off_until_us: 0,
@@ -149,11 +151,10 @@ impl Client {
         self.is_patient = false;
     }
 
-    /// Something that it asked for at this time was answered.
-    fn note_heard(&mut self, asked_us: u64) {
-        if asked_us > self.heard_us + self.survives_us() {
-            self.excused_until_us = asked_us + EXCUSED_US;
-        }
+    /// Something that it asked for at this time was answered, perhaps by a leader.
+    fn note_heard(&mut self, asked_us: u64, by_leader: bool) {
+        let was_silent = asked_us > self.heard_us + self.survives_us();
+        self.is_excused = !by_leader && (self.is_excused || was_silent);
         self.heard_us = self.heard_us.max(asked_us);
     }
 
@@ -229,6 +230,7 @@ impl World {
             member: to,
             home,
             is_read_only: false,
+            users: &[],
             is_up: false,
             input: Vec::new(),
             asked: VecDeque::new(),
@@ -295,6 +297,10 @@ impl World {
         let is_idle = now_us - connection.sent_us > client.timeout_us() / 4;
         let is_elsewhere = self.is_calm && connection.member != at % self.members.len();
         let has_room = connection.asked.len() < PIPELINE_MAX && !client.is_closing;
+        let may_wait = client.watching.is_empty() && connection.asked.is_empty();
+        if may_wait && connection.users != client.tastes.users && self.course.random.one_in(5) {
+            return self.authenticate(at);
+        }
         // Every member's clients have to come to a write.
         let pace = client.pace.min(if self.is_calm { 3 } else { u64::MAX });
         let random = &mut self.course.random;
@@ -326,6 +332,18 @@ impl World {
         }
     }
 
+    /// A client proves to be who it is.
+    fn authenticate(&mut self, at: usize) {
+        let client = &mut self.clients[at];
+        let users = client.tastes.users;
+        if let Some(connection) = &mut client.connection {
+            connection.users = users;
+        }
+        for user in users {
+            self.ask(at, Op::Authenticate(*user));
+        }
+    }
+
     /// A client asks for something, if it can.
     pub fn ask(&mut self, at: usize, op: Op) {
         let client = &mut self.clients[at];
@@ -347,11 +365,17 @@ impl World {
         let life = self.members[connection.member].life;
         connection.sent_us = self.course.now_us;
         let frame = op.frame(xid, &body);
+        if matches!(op, Op::Authenticate(_)) {
+            // It is answered at once, out of turn.
+            let pipe = connection.pipe;
+            client.note_sent(self.course.now_us, life);
+            return self.network.send_bytes(&mut self.course, pipe, 1, frame);
+        }
         connection.asked.push_back(Asked {
             xid,
             op,
             at_us: self.course.now_us,
-            acknowledged: self.acknowledged,
+            users: connection.users,
             shown: self.shown,
         });
         let pipe = connection.pipe;

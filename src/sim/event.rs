@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::types::{LinkId, ServerId};
 
+use super::ask::Op;
+
 /// Something that is due.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -31,8 +33,8 @@ pub enum Event {
     Resume(usize),
     /// A client has its turn.
     Client(usize),
-    /// A client asks for a sync, whatever else it waits for.
-    Sync(usize),
+    /// A client asks for something, whatever else it waits for.
+    Press(usize, Op),
     /// A process of a member ends with the power of its machine, which comes back after a while.
     PowerLoss {
         /// Whose.

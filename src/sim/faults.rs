@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::zab::leader::Leader;
 
+use super::ask::Op;
 use super::course::say;
 use super::event::Event;
 use super::member::{Ending, Member};
@@ -233,9 +234,11 @@ impl World {
                     let span_us = self.course.random.between(700_000, 1_200_000);
                     self.pause(at, span_us);
                     self.part(&|member| member == at, span_us + 20_000);
+                    let op = Op::any_without_txn(&mut self.course.random);
                     for client in (0..self.clients.len()).filter(|c| self.clients[*c].is_at(at)) {
                         let early_us = self.course.random.below(50_000);
-                        self.course.after(span_us - early_us, Event::Sync(client));
+                        self.course
+                            .after(span_us - early_us, Event::Press(client, op.clone()));
                     }
                 }
             }
@@ -316,7 +319,7 @@ impl World {
     }
 
     /// A member that leads.
-    fn leader(&self) -> Option<usize> {
+    pub fn leader(&self) -> Option<usize> {
         self.members.iter().position(|member| {
             let process = member.process.as_ref();
             let leader = process.and_then(|process| process.replica.leader());

@@ -135,6 +135,7 @@ impl World {
             disk: member.disk.clone(),
             shards: member.shards,
             snap_count: self.snap_count,
+            reap: self.reap,
             leniency: self.leniency,
             seed: self.course.random.next(),
             now: member.now(now_us),

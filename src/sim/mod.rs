@@ -20,12 +20,14 @@ mod course;
 mod damage;
 mod event;
 mod faults;
+mod guard;
 mod member;
 mod model;
 mod network;
 mod options;
 mod process;
 mod random;
+mod reaping;
 mod runner;
 #[cfg(test)]
 mod tests;

@@ -6,8 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::jute::data::Stat;
-use crate::tree::{ChangeKind, View};
-use crate::types::{Zxid, path};
+use crate::tree::{AclList, ChangeKind, View};
+use crate::types::{EphemeralKind, Zxid, ephemeral_kind, path};
+
+use super::ask::GUARDED;
+use super::checks::{Invariant, Wrong};
 
 /// Nodes below this belong to each server for itself.
 const SYSTEM: &str = "/zookeeper";
@@ -19,6 +22,10 @@ pub struct Node {
     pub data: Vec<u8>,
     /// Its Stat.
     pub stat: Stat,
+    /// Its owner as it is stored: a session, or the mark of what is reaped.
+    pub owner: i64,
+    /// Its access control list.
+    pub acl: AclList,
 }
 
 /// What one transaction did.
@@ -37,6 +44,8 @@ pub struct Model {
     /// When what was committed first, in microseconds, in order.
     times: Vec<(u64, Zxid)>,
     nodes: BTreeMap<String, Vec<(Zxid, Option<Node>)>>,
+    /// By which transaction each value came: clients write no value twice.
+    values: BTreeMap<Vec<u8>, i64>,
     /// Paths of a session's ephemerals now.
     ephemerals: BTreeMap<i64, BTreeSet<String>>,
     /// Sessions whose ephemerals were deleted, and when.
@@ -55,6 +64,12 @@ impl Model {
         self.entries
             .last_key_value()
             .map_or(Zxid(-1), |(&zxid, _)| zxid)
+    }
+
+    /// The newest zxid of all before this one.
+    pub fn newest_before(&self, zxid: Zxid) -> Zxid {
+        let before = self.entries.range(..zxid).next_back();
+        before.map_or(Zxid(-1), |(&zxid, _)| zxid)
     }
 
     /// What a transaction did.
@@ -77,6 +92,12 @@ impl Model {
     pub fn newest_at(&self, time_us: u64) -> Zxid {
         let count = self.times.partition_point(|&(at_us, _)| at_us <= time_us);
         count.checked_sub(1).map_or(Zxid(-1), |at| self.times[at].1)
+    }
+
+    /// When a transaction was committed, or one after it was with it, in microseconds.
+    pub fn committed_us(&self, zxid: Zxid) -> u64 {
+        let before = self.times.partition_point(|&(_, at)| at < zxid);
+        self.times.get(before).map_or(0, |&(at_us, _)| at_us)
     }
 
     /// A node as of a zxid.
@@ -121,9 +142,13 @@ impl Model {
     }
 
     /// Takes in a transaction of such a stretch, from a view as of its zxid.
-    pub fn fill(&mut self, zxid: Zxid, entry: Entry, view: &View) {
-        for path in touched(&entry) {
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn fill(&mut self, zxid: Zxid, entry: Entry, view: &View) -> Result<(), Wrong> {
+        for path in touched(&entry).into_iter().chain(GUARDED) {
             let node = node_of(view, path);
+            self.note_value(path, node.as_ref())?;
             let versions = self.nodes.entry(path.to_owned()).or_default();
             match versions.binary_search_by_key(&zxid, |(at, _)| *at) {
                 Ok(at) => versions[at].1 = node,
@@ -131,27 +156,29 @@ impl Model {
             }
         }
         self.entries.insert(zxid, entry);
+        Ok(())
     }
 
-    /// Takes in what a transaction did, from a view as of its zxid. What is wrong with it.
-    pub fn add(
-        &mut self,
-        now_us: u64,
-        zxid: Zxid,
-        entry: Entry,
-        view: &View,
-    ) -> Result<(), String> {
+    /// Takes in what a transaction did, from a view as of its zxid.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn add(&mut self, now_us: u64, zxid: Zxid, entry: Entry, view: &View) -> Result<(), Wrong> {
         let mut gone: BTreeSet<i64> = BTreeSet::new();
         for (changed, kind) in &entry.changes {
             if *kind == ChangeKind::Deleted
                 && let Some(node) = self.node_at(changed, zxid)
-                && node.stat.ephemeral_owner != 0
             {
-                gone.insert(node.stat.ephemeral_owner);
+                gone.extend(session_of(node));
+                self.check_removal(changed, node, zxid)?;
             }
         }
         for path in touched(&entry) {
-            self.set(path, zxid, view);
+            self.set(path, zxid, view)?;
+        }
+        // Watches do not tell of another list.
+        for path in GUARDED {
+            self.set(path, zxid, view)?;
         }
         let result = self
             .close_sessions(zxid, gone)
@@ -162,8 +189,11 @@ impl Model {
     }
 
     /// Takes in everything that differs between what is known and a view: what a new leader has
-    /// committed that nobody had delivered. What is wrong with it.
-    pub fn jump(&mut self, now_us: u64, digest: u64, view: &View) -> Result<(), String> {
+    /// committed that nobody had delivered.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn jump(&mut self, now_us: u64, digest: u64, view: &View) -> Result<(), Wrong> {
         let zxid = view.zxid();
         let mut present = BTreeSet::new();
         view.for_each(&mut |path, _| {
@@ -180,7 +210,7 @@ impl Model {
                 (Some(before), Some(after)) if *before == after => continue,
                 (None, None) => continue,
                 (Some(before), None) => {
-                    gone.insert(before.stat.ephemeral_owner);
+                    gone.extend(session_of(before));
                     ChangeKind::Deleted
                 }
                 (None, Some(_)) => ChangeKind::Created,
@@ -188,9 +218,8 @@ impl Model {
             };
             changes.push((path.clone(), kind));
         }
-        gone.remove(&0);
         for (path, _) in &changes {
-            self.set(path, zxid, view);
+            self.set(path, zxid, view)?;
         }
         let entry = Entry { digest, changes };
         self.jumps.insert(self.newest(), zxid);
@@ -202,14 +231,12 @@ impl Model {
         result
     }
 
-    fn set(&mut self, path: &str, zxid: Zxid, view: &View) {
+    fn set(&mut self, path: &str, zxid: Zxid, view: &View) -> Result<(), Wrong> {
         let node = node_of(view, path);
-        let before = self.node_at(path, zxid).map(|n| n.stat.ephemeral_owner);
-        for (owner, is_there) in [
-            (before, false),
-            (node.as_ref().map(|n| n.stat.ephemeral_owner), true),
-        ] {
-            let Some(owner) = owner.filter(|owner| *owner != 0) else {
+        self.note_value(path, node.as_ref())?;
+        let before = self.node_at(path, zxid).and_then(session_of);
+        for (owner, is_there) in [(before, false), (node.as_ref().and_then(session_of), true)] {
+            let Some(owner) = owner else {
                 continue;
             };
             let paths = self.ephemerals.entry(owner).or_default();
@@ -222,17 +249,53 @@ impl Model {
                 self.ephemerals.remove(&owner);
             }
         }
-        let versions = self.nodes.entry(path.to_owned()).or_default();
-        versions.push((zxid, node));
+        if self.node_at(path, zxid) != node.as_ref() {
+            let versions = self.nodes.entry(path.to_owned()).or_default();
+            versions.push((zxid, node));
+        }
+        Ok(())
+    }
+
+    /// What is written once is not written again by something else, such as the same request taken a
+    /// second time.
+    fn note_value(&mut self, path: &str, node: Option<&Node>) -> Result<(), Wrong> {
+        let Some(node) = node.filter(|node| !node.data.is_empty()) else {
+            return Ok(());
+        };
+        let mzxid = node.stat.mzxid;
+        let known = *self.values.entry(node.data.clone()).or_insert(mzxid);
+        if known == mzxid {
+            return Ok(());
+        }
+        let what = format!(
+            "what {} wrote is written to {path} by {} again",
+            Zxid(known),
+            Zxid(mzxid)
+        );
+        Err((Invariant::WritesDurable, what))
+    }
+
+    /// Clients delete no containers and no nodes with a time to live: the reaping does, and those
+    /// without children only.
+    fn check_removal(&self, path: &str, node: &Node, zxid: Zxid) -> Result<(), Wrong> {
+        let children = self.children_at(path, Zxid(zxid.0 - 1));
+        let kind = ephemeral_kind(node.owner, true);
+        let is_reaped = matches!(kind, EphemeralKind::Container | EphemeralKind::Ttl { .. });
+        if is_reaped && !children.is_empty() {
+            let what = format!("{zxid} removes {path}, which has {children:?}");
+            return Err((Invariant::Reaping, what));
+        }
+        Ok(())
     }
 
     /// Clients never delete ephemerals themselves: who loses one has ended, and loses all.
-    fn close_sessions(&mut self, zxid: Zxid, gone: BTreeSet<i64>) -> Result<(), String> {
+    fn close_sessions(&mut self, zxid: Zxid, gone: BTreeSet<i64>) -> Result<(), Wrong> {
         for session in gone {
             if let Some(left) = self.ephemerals.get(&session) {
-                return Err(format!(
+                let what = format!(
                     "{zxid} deletes ephemerals of the session {session:x} and leaves {left:?}"
-                ));
+                );
+                return Err((Invariant::Ephemerals, what));
             }
             self.closed.insert(session, zxid);
         }
@@ -240,16 +303,16 @@ impl Model {
     }
 
     /// A session that has ended has no ephemerals any more.
-    fn check_owners(&self, zxid: Zxid, entry: &Entry) -> Result<(), String> {
+    fn check_owners(&self, zxid: Zxid, entry: &Entry) -> Result<(), Wrong> {
         for (path, kind) in &entry.changes {
-            let node = self.node_at(path, zxid);
-            let owner = node.map_or(0, |node| node.stat.ephemeral_owner);
+            let owner = self.node_at(path, zxid).and_then(session_of);
             if *kind == ChangeKind::Created
+                && let Some(owner) = owner
                 && let Some(closed) = self.closed.get(&owner)
             {
-                return Err(format!(
-                    "the session {owner:x} ended at {closed} and has {path} at {zxid}"
-                ));
+                let what =
+                    format!("the session {owner:x} ended at {closed} and has {path} at {zxid}");
+                return Err((Invariant::Ephemerals, what));
             }
         }
         Ok(())
@@ -308,9 +371,16 @@ fn touched(entry: &Entry) -> BTreeSet<&str> {
     touched
 }
 
+/// The session that an ephemeral node belongs to.
+fn session_of(node: &Node) -> Option<i64> {
+    (ephemeral_kind(node.owner, true) == EphemeralKind::Normal).then_some(node.owner)
+}
+
 fn node_of(view: &View, path: &str) -> Option<Node> {
     view.node(path).map(|node| Node {
         data: node.data().unwrap_or_default().to_vec(),
         stat: node.stat(),
+        owner: node.ephemeral_owner(),
+        acl: node.acl().clone(),
     })
 }

@@ -19,6 +19,7 @@ use crate::types::{Ensemble, LinkId, Member, MemberAddress, Role, ServerId, Zxid
 use crate::wal::{LogWrite, SegmentTask, WalOptions};
 
 use super::options::Shape;
+use super::reaping::Reapables;
 
 /// Where a member keeps its data.
 pub const DATA_DIR: &str = "/data";
@@ -93,6 +94,8 @@ pub struct Process {
     pub peers: BTreeMap<usize, (u64, usize)>,
     /// The newest election message for each member.
     pub messages: BTreeMap<usize, Vec<u8>>,
+    /// What may go some day of its tree.
+    pub reapables: Reapables,
     /// Its current epoch.
     pub epoch: i64,
     /// When it is woken for an election, in microseconds.
@@ -137,7 +140,7 @@ pub fn index_of(server: ServerId) -> usize {
 
 fn tree_config() -> TreeConfig {
     TreeConfig {
-        extended_types: false,
+        extended_types: true,
         digest_enabled: true,
     }
 }
@@ -179,6 +182,8 @@ pub struct Start {
     pub shards: usize,
     /// Transactions after which a snapshot is taken.
     pub snap_count: u32,
+    /// When containers and nodes with a time to live go.
+    pub reap: ReapConfig,
     /// For the draw of when.
     pub seed: u64,
     /// What clients without a leader and sessions of one member may do.
@@ -203,8 +208,11 @@ impl Process {
         let mut sessions = SessionTable::new(session, now.wall_ms);
         sessions.restore(recovered.sessions, now.monotonic_ms);
         let config = SequencerConfig {
-            prep: PrepConfig::default(),
-            reap: ReapConfig::default(),
+            prep: PrepConfig {
+                extended_types: true,
+                ..PrepConfig::default()
+            },
+            reap: start.reap,
             digest_enabled: true,
         };
         let sequencer = Sequencer::new(
@@ -249,6 +257,7 @@ impl Process {
             links: BTreeMap::new(),
             peers: BTreeMap::new(),
             messages: BTreeMap::new(),
+            reapables: Reapables::default(),
             wakes_us: u64::MAX,
         })
     }

@@ -113,6 +113,8 @@ const BUGS: &[Bug] = &[
             Invariant::ZxidsUnique,
             Invariant::TotalOrder,
             Invariant::SessionOrder,
+            Invariant::Timeliness,
+            Invariant::PrimaryIntegrity,
         ],
     ),
     bug(
@@ -137,8 +139,61 @@ const BUGS: &[Bug] = &[
         Mutation::SyncUnasked,
         Aim::Deposed,
         "3",
-        &[Invariant::SyncsLinearizable],
+        &[Invariant::SyncsLinearizable, Invariant::WritesLinearizable],
     ),
+    bug(
+        Mutation::ErrorUnasked,
+        Aim::Deposed,
+        "3",
+        &[Invariant::WritesLinearizable],
+    ),
+    bug(
+        Mutation::AskTwice,
+        Aim::Chance,
+        "3",
+        &[Invariant::WritesDurable],
+    ),
+    bug(
+        Mutation::AskAnonymously,
+        Aim::Chance,
+        "3",
+        &[Invariant::AccessControl],
+    ),
+    bug(
+        Mutation::WriteWithoutLeader,
+        Aim::LostLeader,
+        "3",
+        &[Invariant::ReadOnly],
+    ),
+    bug(
+        Mutation::EndWithoutLeader,
+        Aim::LostLeader,
+        "3",
+        &[Invariant::Sessions],
+    ),
+    bug(
+        Mutation::EphemeralOfLocal,
+        Aim::Chance,
+        "3",
+        &[Invariant::Ephemerals],
+    ),
+    bug(
+        Mutation::LostUpgrade,
+        Aim::Chance,
+        "3",
+        &[
+            Invariant::Sessions,
+            Invariant::Ephemerals,
+            Invariant::Convergence,
+        ],
+    ),
+    bug(
+        Mutation::ReapWithChild,
+        Aim::Chance,
+        "3",
+        &[Invariant::Reaping],
+    ),
+    bug(Mutation::ReapEarly, Aim::Chance, "3", &[Invariant::Reaping]),
 ];
 
 /// The first failure that a bug causes; what fails without it is none of its.
@@ -172,10 +227,13 @@ fn deliberate_bugs_are_found() {
             Some(found) if breaks.is_some_and(|broken| bug.breaks.contains(&broken)) => {
                 eprintln!("{name:?}: seed {}: {}", found.seed, found.reason);
             }
-            Some(found) => missed.push(format!(
-                "{name:?} shows as something else: seed {}: {}",
-                found.seed, found.reason
-            )),
+            Some(found) => {
+                eprintln!("{found}");
+                missed.push(format!(
+                    "{name:?} shows as something else: {}",
+                    found.reason
+                ));
+            }
             None => missed.push(format!("{name:?} is not found")),
         }
     }

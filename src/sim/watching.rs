@@ -5,9 +5,10 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::jute::proto::SetWatches2;
 use crate::tree::ChangeKind;
-use crate::types::{Zxid, path};
+use crate::types::{Zxid, path, perms};
 use crate::watch::EventType;
 
+use super::guard::{Users, allows};
 use super::model::Model;
 
 /// An event that is due.
@@ -34,6 +35,9 @@ pub struct Watching {
     /// Up to where the events are known.
     accounted: Zxid,
     due: VecDeque<Due>,
+    /// Events that do not come, since the client may not read the node: their watches are used up, and
+    /// it does not know.
+    withheld: Vec<Due>,
     /// Events of what was missed that have come while watches are being restored.
     missed: Vec<(i32, String)>,
 }
@@ -59,7 +63,8 @@ impl Watching {
         }
     }
 
-    fn is_empty(&self) -> bool {
+    /// Whether nothing is watched, as far as the client knows.
+    pub fn is_empty(&self) -> bool {
         let lists = [
             &self.data,
             &self.exist,
@@ -67,7 +72,7 @@ impl Watching {
             &self.persistent,
             &self.recursive,
         ];
-        lists.iter().all(|list| list.is_empty())
+        lists.iter().all(|list| list.is_empty()) && self.withheld.is_empty()
     }
 
     /// A watch is registered.
@@ -77,8 +82,8 @@ impl Watching {
 
     /// Everything up to a zxid can be seen. The event that should have come before, if there is
     /// one.
-    pub fn shown(&mut self, model: &Model, zxid: Zxid) -> Option<Due> {
-        self.advance(model, zxid);
+    pub fn shown(&mut self, model: &Model, zxid: Zxid, users: Users) -> Option<Due> {
+        self.advance(model, zxid, users);
         self.due.front().cloned()
     }
 
@@ -87,8 +92,9 @@ impl Watching {
         &mut self,
         model: &Model,
         (zxid, kind, path): (Zxid, i32, &str),
+        users: Users,
     ) -> Result<(), String> {
-        self.advance(model, zxid);
+        self.advance(model, zxid, users);
         match self.due.pop_front() {
             Some(due) if (due.zxid, due.kind, due.path.as_str()) == (zxid, kind, path) => Ok(()),
             due => Err(format!(
@@ -97,7 +103,7 @@ impl Watching {
         }
     }
 
-    fn advance(&mut self, model: &Model, up_to: Zxid) {
+    fn advance(&mut self, model: &Model, up_to: Zxid, users: Users) {
         if up_to <= self.accounted {
             return;
         }
@@ -106,13 +112,20 @@ impl Watching {
             return;
         }
         for (zxid, entry) in model.range(from, up_to) {
+            let may_read = |path: &str| may_read(model, path, zxid, users);
             for (path, kind) in &entry.changes {
-                self.change(zxid, path, *kind);
+                self.change(zxid, path, *kind, &may_read);
             }
         }
     }
 
-    fn change(&mut self, zxid: Zxid, path: &str, kind: ChangeKind) {
+    fn change(
+        &mut self,
+        zxid: Zxid,
+        path: &str,
+        kind: ChangeKind,
+        may_read: &dyn Fn(&str) -> bool,
+    ) {
         let event = match kind {
             ChangeKind::Created => EventType::NodeCreated,
             ChangeKind::Deleted => EventType::NodeDeleted,
@@ -122,30 +135,36 @@ impl Watching {
         let is_persistent = self.persistent.contains(path);
         let is_told = used[0] || used[1] || is_persistent || self.is_below_recursive(path);
         if is_told {
-            self.owe(zxid, event, path, used);
+            self.owe(zxid, event, path, used, may_read(path));
         }
         if kind == ChangeKind::Deleted {
             let used = [false, false, self.child.remove(path)];
             if (used[2] || is_persistent) && !is_told {
-                self.owe(zxid, EventType::NodeDeleted, path, used);
+                self.owe(zxid, EventType::NodeDeleted, path, used, may_read(path));
             }
         }
         if kind != ChangeKind::DataChanged {
             let parent = path::parent(path);
             let used = [false, false, self.child.remove(parent)];
             if used[2] || self.persistent.contains(parent) {
-                self.owe(zxid, EventType::NodeChildrenChanged, parent, used);
+                let event = EventType::NodeChildrenChanged;
+                self.owe(zxid, event, parent, used, may_read(parent));
             }
         }
     }
 
-    fn owe(&mut self, zxid: Zxid, event: EventType, path: &str, used: [bool; 3]) {
-        self.due.push_back(Due {
+    fn owe(&mut self, zxid: Zxid, event: EventType, path: &str, used: [bool; 3], may_read: bool) {
+        let due = Due {
             zxid,
             kind: event as i32,
             path: path.to_owned(),
             used,
-        });
+        };
+        if may_read {
+            self.due.push_back(due);
+        } else {
+            self.withheld.push(due);
+        }
     }
 
     fn is_below_recursive(&self, path: &str) -> bool {
@@ -156,7 +175,8 @@ impl Watching {
 
     /// The connection is gone: watches whose events have not come stand as they were.
     pub fn disconnected(&mut self) {
-        for due in std::mem::take(&mut self.due) {
+        let withheld = std::mem::take(&mut self.withheld);
+        for due in std::mem::take(&mut self.due).into_iter().chain(withheld) {
             let lists = [&mut self.data, &mut self.exist, &mut self.child];
             for (list, used) in lists.into_iter().zip(due.used) {
                 if used {
@@ -223,4 +243,12 @@ impl Watching {
             ))
         }
     }
+}
+
+/// Whether these users may read a node that a transaction changes: by its list, of what is deleted by
+/// its last one.
+fn may_read(model: &Model, path: &str, zxid: Zxid, users: Users) -> bool {
+    let node = model.node_at(path, zxid);
+    let node = node.or_else(|| model.node_at(path, Zxid(zxid.0 - 1)));
+    node.is_none_or(|node| allows(&node.acl, perms::READ, users))
 }

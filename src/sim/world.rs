@@ -1,17 +1,19 @@
 //! A whole ensemble with its clients, its network and its faults, in virtual time.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::prep::ReapConfig;
 use crate::sequencer::LocalSessions;
 use crate::types::{Ensemble, LinkId, Zxid};
 
-use super::ask::Op;
 use super::checks::{Checks, Invariant};
 use super::client::{Client, Tastes};
 use super::clock::Clock;
 use super::course::{Course, say};
 use super::event::{Event, Turn};
 use super::faults::{Faults, any_rate_ppm};
+use super::guard::CROWDS;
 use super::member::{Ending, Member};
 use super::model::Model;
 use super::network::{Arrival, End, Network, Piece};
@@ -45,6 +47,8 @@ pub struct World {
     pub ensemble: Arc<Ensemble>,
     /// Transactions after which members take snapshots.
     pub snap_count: u32,
+    /// When containers and nodes with a time to live go.
+    pub reap: ReapConfig,
     /// Between two purges of old snapshots and logs, in microseconds; `None` is never.
     pub purge_interval_us: Option<u64>,
     /// What it allows its clients.
@@ -65,8 +69,8 @@ pub struct World {
     pub checks: Checks,
     /// What must be true.
     pub model: Model,
-    /// The newest write that any client was told of.
-    pub acknowledged: Zxid,
+    /// What established leaders have committed.
+    pub committed: BTreeSet<Zxid>,
     /// The newest zxid that any client was shown.
     pub shown: Zxid,
     /// Writes that clients were told of.
@@ -115,17 +119,24 @@ impl World {
             let timeout_ms = 1_500 + random.below(2_500) as i32;
             let tastes = Tastes {
                 only_reads: random.one_in(3),
+                users: random.pick(&CROWDS),
                 makes_do: leniency.is_read_only_mode && random.one_in(2),
             };
             Client::new(timeout_ms, pace, tastes)
         });
         let clients = clients.collect();
         let snap_count = random.pick(&[30, 60, 200, 100_000]);
+        let reap = ReapConfig {
+            check_interval_ms: random.pick(&[50, 200, 400]),
+            max_per_minute: random.pick(&[600, 3_000, 60_000]),
+            max_never_used_ms: random.pick(&[0, 0, 600]),
+        };
         let purge_interval_us = random.pick(&[None, Some(200_000), Some(1_000_000)]);
         World {
             shape,
             ensemble: process::ensemble(shape),
             snap_count,
+            reap,
             purge_interval_us,
             leniency,
             course,
@@ -136,7 +147,7 @@ impl World {
             damaged: None,
             checks: Checks::default(),
             model: Model::default(),
-            acknowledged: Zxid::ZERO,
+            committed: BTreeSet::new(),
             shown: Zxid::ZERO,
             writes: 0,
             wrote_us: vec![0; count],
@@ -202,7 +213,7 @@ impl World {
                 Event::Meet(first, second) => self.meet(first, second),
                 Event::Resume(member) => self.resume(member),
                 Event::Client(client) => self.client_turn(client),
-                Event::Sync(client) => self.ask(client, Op::Sync("/".to_owned())),
+                Event::Press(client, op) => self.ask(client, op),
                 Event::PowerLoss {
                     member,
                     life,
@@ -477,6 +488,7 @@ impl World {
             .require(writes >= least, Invariant::Progress, || {
                 format!("{writes} writes are too few to mean anything")
             });
+        self.check_leftovers();
         if let Some(difference) = self.difference() {
             self.checks.fail(Invariant::Convergence, difference);
         }

@@ -3,7 +3,7 @@
 use crate::jute::proto::{ConnectResponse, ReplyHeader, WatcherEvent};
 use crate::jute::{Decoder, Record, op};
 use crate::sequencer::LocalSessions;
-use crate::sim::answer::Answer;
+use crate::sim::answer::{Answer, REFUSALS};
 use crate::sim::ask::{Asked, Op};
 use crate::sim::checks::Invariant;
 use crate::sim::course::say;
@@ -107,7 +107,7 @@ impl World {
         let (session, member, seen) = (client.session, connection.member, client.seen);
         if is_new {
             client.heard_us = now_us;
-            client.excused_until_us = 0;
+            client.is_excused = false;
             client.is_patient = now_us >= client.cut_off_until_us;
             say!(
                 self.course,
@@ -119,8 +119,13 @@ impl World {
                 "client {at} goes on with {session:x} at member {member}"
             );
         }
-        client.note_heard(sent_us);
+        client.note_heard(sent_us, !response.read_only);
         self.check_is_alive(at);
+        // Who has no watches may say later who it is: which of them fire for it depends on that.
+        let has_watches = !self.clients[at].watching.is_empty();
+        if has_watches || !self.course.random.one_in(4) {
+            self.authenticate(at);
+        }
         self.ask(at, Op::Restore(seen));
     }
 
@@ -147,7 +152,7 @@ impl World {
             || client.session == 0
             || is_stranded
             || silent_us >= client.survives_us()
-            || now_us <= client.excused_until_us;
+            || client.is_excused;
         let session = client.session;
         say!(
             self.course,
@@ -193,6 +198,14 @@ impl World {
             let what = format!("client {at}: an answer cannot be read");
             return self.checks.fail(Invariant::ReadsTrue, what);
         };
+        if header.xid == op::XID_AUTH {
+            let is_proven = header.err == 0;
+            return self
+                .checks
+                .require(is_proven, Invariant::AccessControl, || {
+                    format!("client {at} is not who it is: code {}", header.err)
+                });
+        }
         if header.xid == op::XID_NOTIFICATION {
             return self.take_notification(at, header.zxid, from.rest());
         }
@@ -206,7 +219,9 @@ impl World {
             return self.checks.fail(Invariant::SessionOrder, what);
         };
         let is_read_only = connection.is_read_only;
-        client.note_heard(asked.at_us);
+        let needs_leader = asked.op.is_write() || matches!(asked.op, Op::Sync(_));
+        let is_refused = REFUSALS.contains(&header.err);
+        client.note_heard(asked.at_us, needs_leader && !is_read_only && !is_refused);
         let zxid = Zxid(header.zxid);
         let seen = if is_read_only {
             client.seen.max(client.seen_alone)
@@ -258,6 +273,7 @@ impl World {
         let connection = client.connection.as_ref();
         let is_read_only = connection.is_some_and(|connection| connection.is_read_only);
         let member = connection.map(|connection| connection.member);
+        let users = connection.map_or(&[][..], |connection| connection.users);
         if let Op::Restore(relative) = asked.op {
             if let Err(what) = client.watching.restored(&self.model, relative, zxid) {
                 let what = format!("client {at}: {what}");
@@ -267,7 +283,7 @@ impl World {
         }
         if is_read_only {
             // Nothing changes that could be watched.
-        } else if let Some(due) = client.watching.shown(&self.model, zxid) {
+        } else if let Some(due) = client.watching.shown(&self.model, zxid, users) {
             let what = format!("client {at} can see {zxid} and was not told of {due:?}");
             return self.checks.fail(Invariant::Watches, what);
         }
@@ -289,7 +305,6 @@ impl World {
             client.home = None;
         }
         if asked.op.is_write() && ok {
-            self.acknowledged = self.acknowledged.max(zxid);
             self.writes += 1;
             if let Some(member) = member {
                 self.wrote_us[member] = self.course.now_us;
@@ -312,7 +327,9 @@ impl World {
             return client.watching.notified_of_missed(event.kind, event.path);
         }
         let event = (Zxid(zxid), event.kind, event.path);
-        if let Err(what) = client.watching.notified(&self.model, event) {
+        let connection = client.connection.as_ref();
+        let users = connection.map_or(&[][..], |connection| connection.users);
+        if let Err(what) = client.watching.notified(&self.model, event, users) {
             let what = format!("client {at}: {what}");
             self.checks.fail(Invariant::Watches, what);
         }
