@@ -12,10 +12,10 @@ use memmap2::MmapMut;
 pub(super) const GROUP: u16 = 0;
 
 /// How many buffers there are; a power of two, and below 2^15.
-const COUNT: u16 = 256;
+pub(super) const COUNT: u16 = 512;
 
 /// Bytes of each.
-const BYTES: usize = 16 << 10;
+const BYTES: usize = 8 << 10;
 
 /// Buffers shared with the kernel. It fills one and names it in a completion; until it is given
 /// back it is ours.

@@ -27,8 +27,13 @@ use crate::rt::mailbox::RingBell;
 /// Entries that are handed over at once at most.
 const ENTRIES: u32 = 256;
 
-/// Completions that the ring holds; more than can come of one hand-over.
-const COMPLETIONS: u32 = 1024;
+/// Completions that the ring holds; more than can come of one turn. Where there are more, the kernel
+/// ends the receives that go on by themselves.
+const COMPLETIONS: u32 = 4096;
+
+/// Receives that are started in one turn. Those that found no buffer the last time would otherwise
+/// all ask again for the few that there are, and most of them get none again.
+const RECEIVES_MAX: usize = buffers::COUNT as usize / 2;
 
 /// Sends that leave with the wait; those beyond it leave at once, each by a call of its own.
 const SENDS_WITH_WAIT_MAX: usize = 256;
@@ -125,7 +130,10 @@ impl RingSockets {
                 self.ring.cancel(RECEIVE | u64::from(number))?;
             }
         }
-        while let Some(number) = self.table.to_receive.pop() {
+        for _ in 0..self.table.to_receive.len().min(RECEIVES_MAX) {
+            let Some(number) = self.table.to_receive.pop_front() else {
+                break;
+            };
             let slot = self.table.slot(number);
             slot.is_listed = false;
             if slot.is_wanted && !slot.is_receiving {
@@ -207,6 +215,8 @@ impl Sockets for RingSockets {
         take: impl FnMut(Event<'_>),
     ) -> io::Result<()> {
         self.start_pending()?;
+        let is_all_started = self.table.to_receive.is_empty();
+        let idle = || is_all_started && idle();
         self.ring.wait(self.table.prompt_sends, timeout, idle)?;
         self.table.collect(&mut self.ring, take);
         Ok(())

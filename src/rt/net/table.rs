@@ -1,5 +1,6 @@
 //! What is going on on the sockets of a ring, and what completions make of it.
 
+use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::net::Shutdown;
@@ -96,8 +97,8 @@ pub(super) struct Table {
     pub(super) is_accepting: bool,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    /// Sockets that are to receive and do not.
-    pub(super) to_receive: Vec<u32>,
+    /// Sockets that are to receive and do not, in the order in which they may.
+    pub(super) to_receive: VecDeque<u32>,
     /// Sockets that receive and are not to.
     pub(super) to_cancel: Vec<u32>,
     /// Sockets whose peer has not taken all.
@@ -128,7 +129,7 @@ impl Table {
     pub(super) fn list_if_wanted(&mut self, number: u32) {
         let slot = &mut self.slots[number as usize];
         if slot.is_wanted && !slot.is_receiving && !mem::replace(&mut slot.is_listed, true) {
-            self.to_receive.push(number);
+            self.to_receive.push_back(number);
         }
     }
 

@@ -3,14 +3,19 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+
 use super::{Event, SocketId, Sockets, UnboundListener, executor, listen, ring};
 use crate::rt::clock;
 use crate::rt::mailbox::{self, RingBell, RingReceiver, Sender};
+use crate::rt::probe;
 
 /// Bytes waiting to be sent above which a client is not read.
 const AHEAD_MAX: usize = 1 << 20;
@@ -363,6 +368,54 @@ fn many_clients_at_once_get_their_own_bytes() {
         Arc::into_inner(server)
             .expect("the threads have ended")
             .stop();
+    }
+}
+
+/// Clients that starved some when a ring had fewer buffers and completions, and began with the last.
+const CROWD: usize = 4_000;
+
+/// Each sends one byte after the other; none has to stand aside for those who got buffers first.
+#[test]
+fn all_of_a_crowd_are_served() {
+    const TURNS: usize = 20;
+    if let Err(error) = probe::file_descriptors(2 * CROWD as u64 + 100) {
+        eprintln!("skipped: {error}");
+        return;
+    }
+    for server in [Driver::Ring, Driver::OldRing].map(Server::start) {
+        let mut poll = Poll::new().expect("descriptors are left");
+        let mut crowd = Vec::new();
+        while crowd.len() < CROWD {
+            crowd.extend((0..40).map(|_| server.connect()));
+            server.wait_for_count(crowd.len());
+        }
+        for (number, stream) in crowd.iter_mut().enumerate() {
+            stream.set_nonblocking(true).expect("a setting");
+            let mut source = SourceFd(&stream.as_raw_fd());
+            let registry = poll.registry();
+            let registered = registry.register(&mut source, Token(number), Interest::READABLE);
+            registered.expect("it can be waited for");
+            stream.write_all(&[0]).expect("there is room");
+        }
+        let mut answers = vec![0; CROWD];
+        let mut events = Events::with_capacity(CROWD);
+        for _ in 0..TURNS * CROWD {
+            poll.poll(&mut events, None).expect("it waits");
+            for event in &events {
+                let Token(number) = event.token();
+                crowd[number].read_exact(&mut [0]).expect("it is there");
+                answers[number] += 1;
+                crowd[number].write_all(&[0]).expect("there is room");
+            }
+            if answers.iter().sum::<usize>() > TURNS * CROWD {
+                break;
+            }
+        }
+        let least = answers.into_iter().min();
+        assert!(least >= Some(TURNS / 4), "{least:?}, {:?}", server.driver);
+        drop(crowd);
+        server.wait_for_count(0);
+        server.stop();
     }
 }
 
