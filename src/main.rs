@@ -82,7 +82,8 @@ enum Command {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
-    /// Check a recorded history of client operations: linearizable writes, sessions that never go back
+    /// Check a recorded history of client operations: linearizable writes, whole multis, sessions that
+    /// never go back, watches, ephemerals
     CheckHistory {
         /// JSON lines, one operation each; `zkore::history` describes them
         file: PathBuf,

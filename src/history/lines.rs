@@ -80,6 +80,7 @@ enum Op {
     Delete,
     Read,
     Sync,
+    Watch,
     Event,
     Connect,
     End,
@@ -163,6 +164,7 @@ impl Line {
                 Event::Changed => ChangeKind::Changed,
                 Event::Deleted => ChangeKind::Deleted,
             }),
+            Op::Watch => Call::Watch,
             Op::Connect => Call::Connect,
             Op::End => Call::End,
         };

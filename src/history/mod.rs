@@ -19,8 +19,8 @@
 //! a time between the last answer that shows it alive and its end, if its client knows that.
 //!
 //! Paths are independent of each other but for zxids. At first every node is absent. Deletes of container
-//! and TTL nodes are no operation, so such paths do not belong into a history, nor do persistent
-//! watches and those of children. A multi is given as its parts, which are of different paths.
+//! and TTL nodes are no operation, so such paths do not belong into a history, nor do watches of children
+//! and recursive ones. A multi is given as its parts, which are of different paths.
 //!
 //! A file holds one JSON object a line, one operation each:
 //!
@@ -29,7 +29,7 @@
 //! | `process` | number of the client |
 //! | `session` | its session id, an integer; absent or 0: none |
 //! | `server` | the member, for reports; may be absent |
-//! | `op` | `create`, `set`, `delete`, `read`, `sync`; `event`: a watch fired; `connect`: the session has a new connection, on which its watches were set again, the reply to that being this one; `end`: the session was closed, or is over |
+//! | `op` | `create`, `set`, `delete`, `read`, `sync`; `watch`: addWatch, persistent; `event`: a watch fired; `connect`: the session has a new connection, on which its watches were set again, the reply to that being this one; `end`: the session was closed, or is over |
 //! | `path` | the node; absent for `connect` and `end` |
 //! | `value` | what create and set wrote, what read found |
 //! | `ephemeral` | true for a create whose node ends with the session |
@@ -93,6 +93,8 @@ pub enum Call {
     },
     /// sync: makes the next read of the same session one that must be up to date.
     Sync,
+    /// addWatch: a persistent watch.
+    Watch,
     /// Nothing asked: a watch has fired.
     Event(ChangeKind),
     /// setWatches, with all watches that have not fired: the first thing asked on a new connection.
@@ -123,7 +125,7 @@ impl Call {
 
     /// Whether it says something of a node.
     fn is_of_node(&self) -> bool {
-        self.is_write() || matches!(self, Call::Read { .. } | Call::Event(_))
+        self.is_write() || matches!(self, Call::Read { .. } | Call::Watch | Call::Event(_))
     }
 }
 
@@ -208,7 +210,10 @@ impl Operation {
 
     /// Whether it sets a watch, or is what came of one.
     fn is_about_watches(&self) -> bool {
-        matches!(self.call, Call::Read { is_watching: true } | Call::Event(_))
+        matches!(
+            self.call,
+            Call::Read { is_watching: true } | Call::Watch | Call::Event(_)
+        )
     }
 
     /// The zxid of a write that was done, if it is known.

@@ -318,7 +318,7 @@ fn step(operation: &Operation, values: &Values) -> Option<Step> {
             version: answer.version,
             mzxid: answer.mzxid,
         },
-        Call::Sync | Call::Event(_) | Call::Connect | Call::End => return None,
+        Call::Sync | Call::Watch | Call::Event(_) | Call::Connect | Call::End => return None,
     })
 }
 

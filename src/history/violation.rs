@@ -238,6 +238,7 @@ pub(super) fn describe(operations: &[Operation], number: usize) -> String {
             if *is_watching { " and watch" } else { "" }
         ),
         Call::Sync => "sync".to_owned(),
+        Call::Watch => format!("watch {}", operation.path),
         Call::Event(kind) => format!("event {} {kind:?}", operation.path),
         Call::Connect => "connect anew".to_owned(),
         Call::End => "end".to_owned(),

@@ -1,9 +1,11 @@
-//! Watches: each fires once, at the first change after it was set, before its session sees that change
-//! in any other way, and for nothing else.
+//! Watches: each fires at the first change after it was set, before its session sees that change in any
+//! other way, and for nothing else. A persistent one then waits for the next change, others are over. One
+//! event is that of both.
 //!
 //! Of a session the order counts in which its client received replies and events. A connection that
 //! was made anew has told the server of all watches, and was told what they missed, before anything
-//! else was asked; but that a node came and went meanwhile nobody is told.
+//! else was asked; but that a node came and went meanwhile nobody is told, nor what persistent
+//! watches missed.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -39,7 +41,8 @@ pub(super) fn check(
             operations,
             paths: &paths,
             seen: Zxid::ZERO,
-            armed: BTreeMap::new(),
+            once: BTreeMap::new(),
+            lasting: BTreeMap::new(),
         };
         for number in numbers {
             watcher.take(number, violations);
@@ -121,9 +124,10 @@ impl<'a> Path<'a> {
 }
 
 /// A watch that is set.
+#[derive(Clone, Copy)]
 struct Armed {
     number: usize,
-    /// Changes up to this one were there when it was set.
+    /// Changes up to this one were there when it was set, or have been told.
     since: Zxid,
     is_of_absent: bool,
 }
@@ -134,7 +138,9 @@ struct Watcher<'a> {
     operations: &'a [Operation],
     paths: &'a BTreeMap<&'a str, Path<'a>>,
     seen: Zxid,
-    armed: BTreeMap<&'a str, Armed>,
+    once: BTreeMap<&'a str, Armed>,
+    /// Persistent ones.
+    lasting: BTreeMap<&'a str, Armed>,
 }
 
 impl Watcher<'_> {
@@ -142,11 +148,17 @@ impl Watcher<'_> {
         let operation = &self.operations[number];
         match operation.call {
             Call::Event(_) => violations.extend(self.event(number)),
-            Call::End => self.armed.clear(),
+            Call::End => {
+                self.once.clear();
+                self.lasting.clear();
+            }
             _ => {
                 let answer = operation.answer().expect("only what was received");
                 let told = answer.zxid.into_iter().chain(answer.mzxid);
                 self.seen = told.fold(self.seen, Zxid::max);
+                if operation.call == Call::Connect {
+                    self.connected();
+                }
                 self.must_have_fired(number, violations);
                 self.arm(number);
             }
@@ -155,49 +167,68 @@ impl Watcher<'_> {
 
     fn event(&mut self, number: usize) -> Option<Violation> {
         let operation = &self.operations[number];
-        let path = operation.path.as_str();
+        let name = operation.path.as_str();
+        let path = &self.paths[name];
         let zxid = operation.answer().and_then(|answer| answer.zxid);
-        let Some(watch) = self.armed.remove(path) else {
-            return Some(self.causeless(number, None));
-        };
-        let earlier = zxid.map(|zxid| Zxid(zxid.0 - 1)).unwrap_or_default();
-        if let Some(change) = self.paths[path].between(watch.since, earlier).next() {
-            return Some(self.missed(&watch, change, number));
+        let watches = [self.once.remove(name), self.lasting.get(name).copied()];
+        if let Some(lasting) = self.lasting.get_mut(name) {
+            let next = path.between(lasting.since, Zxid(i64::MAX)).next();
+            let told = zxid.or_else(|| next.map(|change| change.zxid));
+            lasting.since = lasting.since.max(told.unwrap_or_default());
         }
-        let is_old = zxid.is_some_and(|zxid| zxid <= watch.since);
-        let has_cause = !is_old && self.paths[path].may_have(zxid, watch.since);
-        (!has_cause).then(|| self.causeless(number, Some(&watch)))
+        let earlier = zxid.map(|zxid| Zxid(zxid.0 - 1)).unwrap_or_default();
+        let mut is_caused = false;
+        for watch in watches.iter().flatten() {
+            if let Some(change) = path.between(watch.since, earlier).next() {
+                return Some(self.missed(watch, change, number));
+            }
+            let is_old = zxid.is_some_and(|zxid| zxid <= watch.since);
+            is_caused |= !is_old && path.may_have(zxid, watch.since);
+        }
+        (!is_caused).then(|| self.causeless(number, watches.iter().flatten().next()))
+    }
+
+    /// What the server does not tell on a new connection.
+    fn connected(&mut self) {
+        let seen = self.seen;
+        for (name, watch) in &mut self.once {
+            let path = &self.paths[name];
+            let last = path.between(watch.since, seen).next_back();
+            let may_be_gone = last.is_some_and(|last| {
+                last.kind == Some(ChangeKind::Deleted) || path.has_hidden_deletes
+            });
+            if watch.is_of_absent && may_be_gone {
+                watch.since = seen;
+            }
+        }
+        for watch in self.lasting.values_mut() {
+            watch.since = watch.since.max(seen);
+        }
     }
 
     /// A reply has come: every change that the session has seen now must have been told before.
     fn must_have_fired(&mut self, number: usize, violations: &mut Vec<Violation>) {
-        let is_new_connection = self.operations[number].call == Call::Connect;
-        let mut fired_not = Vec::new();
-        for (path_name, watch) in &mut self.armed {
-            let path = &self.paths[path_name];
-            let Some(last) = path.between(watch.since, self.seen).next_back() else {
-                continue;
-            };
-            let may_be_gone = last.kind == Some(ChangeKind::Deleted) || path.has_hidden_deletes;
-            if is_new_connection && watch.is_of_absent && may_be_gone {
-                watch.since = self.seen;
-            } else {
-                fired_not.push(*path_name);
-            }
+        for (name, watch) in self.once.iter().chain(&self.lasting) {
+            let first = self.paths[name].between(watch.since, self.seen).next();
+            violations.extend(first.map(|change| self.missed(watch, change, number)));
         }
-        for path in fired_not {
-            let watch = self.armed.remove(path).expect("it was there just now");
-            let mut changes = self.paths[path].between(watch.since, self.seen);
-            let first = changes.next().expect("there is one");
-            violations.push(self.missed(&watch, first, number));
-        }
+        // Each is reported once.
+        let (paths, seen) = (self.paths, self.seen);
+        let is_told = |name: &str, watch: &Armed| {
+            let mut missed = paths[name].between(watch.since, seen);
+            missed.next().is_none()
+        };
+        self.once.retain(|name, watch| is_told(name, watch));
+        self.lasting.retain(|name, watch| is_told(name, watch));
     }
 
     fn arm(&mut self, number: usize) {
         let operation = &self.operations[number];
-        if operation.call != (Call::Read { is_watching: true }) {
-            return;
-        }
+        let watches = match operation.call {
+            Call::Read { is_watching: true } => &mut self.once,
+            Call::Watch => &mut self.lasting,
+            _ => return,
+        };
         let (answer, is_of_absent) = match &operation.outcome {
             Outcome::Done(answer) => (answer, false),
             Outcome::Refused(Refusal::NoNode, answer) => (answer, true),
@@ -205,7 +236,7 @@ impl Watcher<'_> {
         };
         let since = answer.mzxid.or(answer.zxid).unwrap_or(self.seen);
         // Set twice it is one watch.
-        self.armed.entry(&operation.path).or_insert(Armed {
+        watches.entry(&operation.path).or_insert(Armed {
             number,
             since,
             is_of_absent,

@@ -10,6 +10,8 @@ use super::{Call, ChangeKind, Operation, Outcome, Violation};
 /// A change of one node that a client was told of.
 #[derive(Clone, Copy)]
 pub(super) struct Change<'a> {
+    /// Its zxid.
+    pub zxid: Zxid,
     /// Who was told: the first one in the history.
     pub number: usize,
     /// What it did, and what the node is after it; `None` where nobody was told.
@@ -78,9 +80,10 @@ fn told(operations: &[Operation], number: usize) -> Option<(Zxid, Change<'_>)> {
             let version = (*kind == ChangeKind::Created).then_some(0);
             (answer.zxid?, Some(*kind), None, version)
         }
-        Call::Sync | Call::Connect | Call::End => return None,
+        Call::Sync | Call::Watch | Call::Connect | Call::End => return None,
     };
     let change = Change {
+        zxid,
         number,
         kind,
         value,

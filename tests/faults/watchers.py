@@ -20,6 +20,8 @@ TIMEOUT_MS = 1500
 PATIENCE_S = 0.7
 OPEN = [(31, "world", "anyone")]
 ERRORS = {-101: "NONODE", -103: "BADVERSION", -110: "NODEEXISTS", -112: "SESSIONEXPIRED"}
+# The mode of addWatch.
+PERSISTENT = 0
 EVENTS = {1: "created", 2: "deleted", 3: "changed"}
 BROKEN = (Closed, Silent, OSError)
 
@@ -53,6 +55,8 @@ class Watcher:
         self.session = Session(str(self.number), None, PATIENCE_S)
         # What is watched, with whether the node was there.
         self.watched = {}
+        # What is watched for good: one path, from some time on.
+        self.lasting = set()
         try:
             for _ in range(self.chance.randrange(20, 200)):
                 if self.traffic.is_stopping:
@@ -97,20 +101,25 @@ class Watcher:
                 time.sleep(0.02)
 
     def set_watches(self):
-        if not self.watched:
+        if not self.watched and not self.lasting:
             return
         lists = {
             "data": [path for path, is_there in self.watched.items() if is_there],
             "exist": [path for path, is_there in self.watched.items() if not is_there],
             "child": [],
+            "persistent": list(self.lasting),
+            "recursive": [],
         }
-        self.ask({"op": "connect"}, "setWatches", {"zxid": self.session.last_zxid, **lists})
+        self.ask({"op": "connect"}, "setWatches2", {"zxid": self.session.last_zxid, **lists})
 
     def step(self):
         dice = self.chance.random()
         if dice < 0.03:
             # Another member takes the watches over.
             self.session.abandon()
+        elif dice < 0.05 and not self.lasting:
+            path = self.chance.choice(self.paths)
+            self.ask({"op": "watch", "path": path}, "addWatch", {"path": path, "mode": PERSISTENT})
         elif dice < 0.3:
             self.read(self.chance.choice(self.paths), is_watching=True)
         elif dice < 0.45:
@@ -181,6 +190,8 @@ class Watcher:
                 record["value"] = said["data"].decode()
             if "watch" in record and record["outcome"] in ("ok", "NONODE"):
                 self.watched.setdefault(record["path"], is_ok)
+        elif is_ok and record["op"] == "watch":
+            self.lasting.add(record["path"])
         elif is_ok and record["op"] in ("create", "set"):
             record["version"] = said["stat"]["version"]
             assert said["stat"]["mzxid"] == record["zxid"], (said, record)
@@ -204,7 +215,7 @@ class Watcher:
     def settle(self):
         """All faults are over: what is said of sessions now holds."""
         for session in self.expired:
-            self.session, self.watched = session, {}
+            self.session, self.watched, self.lasting = session, {}, set()
             if not session.sid:
                 continue
             try:

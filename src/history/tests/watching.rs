@@ -129,3 +129,24 @@ fn that_a_node_came_and_went_between_two_connections_is_not_told() {
     ];
     assert_only(&there, missed);
 }
+
+#[test]
+fn a_persistent_one_fires_at_every_change() {
+    let watch = "2 watch /a ok 20 21 zxid=1";
+    let again = "1 set /a z ok 42 44 zxid=3 version=2";
+    let second = "2 event /a ok 45 45 event=changed zxid=3";
+    let sees = "2 read /b NONODE 50 51 zxid=3";
+    assert_sound(&[MADE, watch, SET, EVENT, again, second, sees]);
+    let missed = "was not told by its watch";
+    assert_only(&[MADE, watch, SET, EVENT, again, sees], missed);
+    assert_only(&[MADE, watch, SET, again, second, sees], missed);
+    let twice = "2 event /a ok 46 46 event=changed zxid=3";
+    let all = [MADE, watch, SET, EVENT, again, second, twice, sees];
+    assert_only(&all, "an event without a cause");
+    // One event is that of both, and ends only the other one.
+    assert_sound(&[MADE, watch, WATCH, SET, EVENT, again, second, sees]);
+    // What happened between two connections it is not told, but what comes later.
+    let connect = "2 connect - ok 40 41 zxid=2";
+    assert_sound(&[MADE, watch, SET, connect, again, second, sees]);
+    assert_only(&[MADE, watch, SET, connect, again, sees], missed);
+}
