@@ -19,7 +19,7 @@ use zkore::sim::{self, Aim, Seeds, Shape, Told};
 use zkore::wal::{self, WalError};
 
 /// Small blocks of many sizes, freed on other threads than they were made on: what the C library's
-/// allocator is slow at (perf/modules.md). It asks for huge pages too.
+/// allocator is slow at, and huge pages (perf/modules.md).
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
 
