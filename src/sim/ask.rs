@@ -143,34 +143,7 @@ impl Op {
     /// Appends the record of the request; [`Op::Restore`] has one of its own.
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Op::Create {
-                path,
-                data,
-                mode,
-                guard,
-                ttl_ms,
-                ..
-            } if mode.is_ttl() => CreateTtlRequest {
-                path,
-                data: Some(data),
-                acl: guard.sent(),
-                flags: *mode as i32,
-                ttl_ms: *ttl_ms,
-            }
-            .encode(out),
-            Op::Create {
-                path,
-                data,
-                mode,
-                guard,
-                ..
-            } => CreateRequest {
-                path,
-                data: Some(data),
-                acl: guard.sent(),
-                flags: *mode as i32,
-            }
-            .encode(out),
+            Op::Create { .. } => self.encode_create(out),
             Op::Set {
                 path,
                 data,
@@ -213,6 +186,46 @@ impl Op {
                 }
                 MULTI_END.encode(out);
             }
+            _ => self.encode_read(out),
+        }
+    }
+
+    fn encode_create(&self, out: &mut Vec<u8>) {
+        match self {
+            Op::Create {
+                path,
+                data,
+                mode,
+                guard,
+                ttl_ms,
+                ..
+            } if mode.is_ttl() => CreateTtlRequest {
+                path,
+                data: Some(data),
+                acl: guard.sent(),
+                flags: *mode as i32,
+                ttl_ms: *ttl_ms,
+            }
+            .encode(out),
+            Op::Create {
+                path,
+                data,
+                mode,
+                guard,
+                ..
+            } => CreateRequest {
+                path,
+                data: Some(data),
+                acl: guard.sent(),
+                flags: *mode as i32,
+            }
+            .encode(out),
+            _ => unreachable!("{self:?} creates nothing"),
+        }
+    }
+
+    fn encode_read(&self, out: &mut Vec<u8>) {
+        match self {
             Op::Sync(path) => SyncRequest { path }.encode(out),
             Op::Exists(path, watch) => ExistsRequest {
                 path,
@@ -241,7 +254,7 @@ impl Op {
                 mode: i32::from(*is_recursive),
             }
             .encode(out),
-            Op::Restore(_) | Op::Ping | Op::Close => {}
+            _ => {}
         }
     }
 

@@ -438,7 +438,7 @@ impl World {
     fn end_faults(&mut self) {
         say!(self.course, "the faults end");
         self.is_calm = true;
-        self.network.heal();
+        self.network.heal(&mut self.course);
         for at in 0..self.members.len() {
             let member = &mut self.members[at];
             member.disk.die_at(u64::MAX);
