@@ -39,7 +39,7 @@
 //! | `expected` | the version that set and delete asked for; absent: any |
 //! | `outcome` | `ok`, `unknown`, or the error's name as Apache's KeeperException.Code has it (`NONODE`) |
 //! | `invoked_us`, `answered_us` | when, in µs of one clock; no `answered_us` where it is unknown; of an event both are when it came; an end lies between them |
-//! | `zxid` | of the write; for others, and refused ones, that in the reply's header; of an event that of the change; may be absent |
+//! | `zxid` | of the write; for others, and refused ones, that in the reply's header; of an event that of the change, which of persistent watches must be there; may be absent |
 //! | `mzxid`, `version` | of the node, after a set or as found by a read; may be absent |
 
 mod linear;

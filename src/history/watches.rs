@@ -170,12 +170,13 @@ impl Watcher<'_> {
         let name = operation.path.as_str();
         let path = &self.paths[name];
         let zxid = operation.answer().and_then(|answer| answer.zxid);
-        let watches = [self.once.remove(name), self.lasting.get(name).copied()];
-        if let Some(lasting) = self.lasting.get_mut(name) {
-            let next = path.between(lasting.since, Zxid(i64::MAX)).next();
-            let told = zxid.or_else(|| next.map(|change| change.zxid));
-            lasting.since = lasting.since.max(told.unwrap_or_default());
-        }
+        // One without a zxid is told on a new connection, which tells persistent ones nothing.
+        let lasting = self.lasting.get_mut(name).zip(zxid);
+        let lasting = lasting.map(|(lasting, zxid)| {
+            let since = lasting.since.max(zxid);
+            std::mem::replace(lasting, Armed { since, ..*lasting })
+        });
+        let watches = [self.once.remove(name), lasting];
         let earlier = zxid.map(|zxid| Zxid(zxid.0 - 1)).unwrap_or_default();
         let mut is_caused = false;
         for watch in watches.iter().flatten() {

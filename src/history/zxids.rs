@@ -10,8 +10,6 @@ use super::{Call, ChangeKind, Operation, Outcome, Violation};
 /// A change of one node that a client was told of.
 #[derive(Clone, Copy)]
 pub(super) struct Change<'a> {
-    /// Its zxid.
-    pub zxid: Zxid,
     /// Who was told: the first one in the history.
     pub number: usize,
     /// What it did, and what the node is after it; `None` where nobody was told.
@@ -83,7 +81,6 @@ fn told(operations: &[Operation], number: usize) -> Option<(Zxid, Change<'_>)> {
         Call::Sync | Call::Watch | Call::Connect | Call::End => return None,
     };
     let change = Change {
-        zxid,
         number,
         kind,
         value,

@@ -149,4 +149,11 @@ fn a_persistent_one_fires_at_every_change() {
     let connect = "2 connect - ok 40 41 zxid=2";
     assert_sound(&[MADE, watch, SET, connect, again, second, sees]);
     assert_only(&[MADE, watch, SET, connect, again, sees], missed);
+    // The other one is told then, of a change that nobody else has seen.
+    let (unseen, told) = ("1 set /a w unknown 30", "2 event /a ok 40 40 event=changed");
+    let connect = "2 connect - ok 40 41 zxid=2";
+    assert_sound(&[
+        MADE, watch, WATCH, unseen, told, connect, again, second, sees,
+    ]);
+    assert_only(&[MADE, watch, SET, told], "no watch was set");
 }
