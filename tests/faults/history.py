@@ -225,8 +225,6 @@ class Traffic:
             client.thread.join(30)
             assert not client.thread.is_alive(), f"client {client.number} hangs"
         assert not self.problems, self.problems
-        for watcher in self.watchers:
-            watcher.settle()
         for number, member in enumerate(self.ensemble.running(), len(clients)):
             self.last_word(number, member)
         for worker in self.workers:

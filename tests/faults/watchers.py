@@ -38,8 +38,6 @@ class Watcher:
         self.paths = [*EPHEMERALS, *paths]
         self.chance = random.Random(number)
         self.count = 0
-        # Sessions that a server said are over. It may have been a leader that is lost, and its word with it.
-        self.expired = []
         self.thread = threading.Thread(target=self.run, daemon=True)
 
     def run(self):
@@ -69,7 +67,10 @@ class Watcher:
                 self.connect()
             self.close()
         except Expired:
-            self.expired.append(self.session)
+            if self.session.sid:
+                # No server says so before it is committed.
+                record = {"process": self.number, "session": self.session.sid, "op": "end", "invoked_us": 0}
+                self.traffic.record({**record, "outcome": "ok", "answered_us": self.now_us()})
 
     def attempt(self, action):
         """Does something on a connection that stands; whether it was answered."""
@@ -211,15 +212,3 @@ class Watcher:
         self.session.link.send(frame)
         reply = self.answer("closeSession")
         assert (reply["xid"], reply["err"]) == (xid, 0), reply
-
-    def settle(self):
-        """All faults are over: what is said of sessions now holds."""
-        for session in self.expired:
-            self.session, self.watched, self.lasting = session, {}, set()
-            if not session.sid:
-                continue
-            try:
-                self.close()
-            except Expired:
-                record = {"process": self.number, "session": session.sid, "op": "end", "invoked_us": 0}
-                self.traffic.record({**record, "outcome": "ok", "answered_us": self.now_us()})
