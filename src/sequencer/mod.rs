@@ -31,7 +31,7 @@ mod snapshots;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::exchange::{Answer, Batch, Item, Origin, Owner, Request, ShardId, ToSequencer};
@@ -170,8 +170,9 @@ impl Sequencer {
     /// a learner. One whose opening is not committed may never have been opened, and nobody would close
     /// it there.
     pub fn committed_sessions(&self) -> Vec<(SessionId, i32)> {
+        let opening: HashSet<SessionId> = self.opening.iter().map(|&(_, id)| id).collect();
         let mut sessions = self.sessions.snapshot();
-        sessions.retain(|(id, _)| self.opening.iter().all(|(_, opening)| opening != id));
+        sessions.retain(|(id, _)| !opening.contains(id));
         sessions
     }
 
