@@ -235,6 +235,9 @@ impl World {
                 self.checks.fail(invariant, what);
             }
         }
+        if self.model.entry(zxid).is_none() && self.model.is_in_jump(zxid) {
+            self.model.land(digest, &view);
+        }
         let known = self.model.entry(zxid).map(|entry| entry.digest);
         self.checks
             .require(known == Some(digest), Invariant::PrefixConsistency, || {

@@ -195,16 +195,44 @@ impl Model {
     /// What is wrong with it.
     pub fn jump(&mut self, now_us: u64, digest: u64, view: &View) -> Result<(), Wrong> {
         let zxid = view.zxid();
+        let (changes, gone) = self.changes_to(view);
+        for (path, _) in &changes {
+            self.set(path, zxid, view)?;
+        }
+        let entry = Entry { digest, changes };
+        self.jumps.insert(self.newest(), zxid);
+        let result = self
+            .close_sessions(zxid, gone)
+            .and_then(|()| self.check_owners(zxid, &entry));
+        self.entries.insert(zxid, entry);
+        self.times.push((now_us, zxid));
+        result
+    }
+
+    /// Somebody begins to serve in the middle of such a stretch: it becomes two.
+    pub fn land(&mut self, digest: u64, view: &View) {
+        let zxid = view.zxid();
+        let (changes, _) = self.changes_to(view);
+        for (path, _) in &changes {
+            let versions = self.nodes.entry(path.clone()).or_default();
+            let at = versions.partition_point(|(at, _)| *at <= zxid);
+            versions.insert(at, (zxid, node_of(view, path)));
+        }
+        self.entries.insert(zxid, Entry { digest, changes });
+    }
+
+    /// What differs between what is known and a view, and the sessions that lose ephemerals.
+    fn changes_to(&self, view: &View) -> (Vec<(String, ChangeKind)>, BTreeSet<i64>) {
+        let zxid = view.zxid();
         let mut present = BTreeSet::new();
         view.for_each(&mut |path, _| {
             if !path.starts_with(SYSTEM) {
                 present.insert(path.to_owned());
             }
         });
-        let known: Vec<String> = self.nodes.keys().cloned().collect();
-        let mut changes = Vec::new();
-        let mut gone = BTreeSet::new();
-        for path in known.iter().chain(&present).collect::<BTreeSet<_>>() {
+        let known: BTreeSet<String> = self.nodes.keys().cloned().collect();
+        let (mut changes, mut gone) = (Vec::new(), BTreeSet::new());
+        for path in known.union(&present) {
             let before = self.node_at(path, zxid);
             let kind = match (before, node_of(view, path)) {
                 (Some(before), Some(after)) if *before == after => continue,
@@ -218,17 +246,7 @@ impl Model {
             };
             changes.push((path.clone(), kind));
         }
-        for (path, _) in &changes {
-            self.set(path, zxid, view)?;
-        }
-        let entry = Entry { digest, changes };
-        self.jumps.insert(self.newest(), zxid);
-        let result = self
-            .close_sessions(zxid, gone)
-            .and_then(|()| self.check_owners(zxid, &entry));
-        self.entries.insert(zxid, entry);
-        self.times.push((now_us, zxid));
-        result
+        (changes, gone)
     }
 
     fn set(&mut self, path: &str, zxid: Zxid, view: &View) -> Result<(), Wrong> {
