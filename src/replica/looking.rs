@@ -11,6 +11,9 @@ use super::{Output, Replica, Role};
 const DIAL_PAUSE_MS: u64 = 20;
 /// How often it doubles.
 const DIAL_PAUSE_DOUBLINGS: u32 = 6;
+/// How many such pauses fit into `initLimit` at least: one that is longer than a leader waits for its
+/// followers keeps an ensemble from ever coming together.
+const DIAL_PAUSES_IN_LIMIT: u64 = 4;
 
 /// Learners that may connect before this server leads, and bytes that each may send by then.
 const EARLY_LINKS_MAX: usize = 64;
@@ -36,7 +39,8 @@ impl Replica {
         if let Some(member) = &mut self.member {
             member.failures = if was_serving { 0 } else { member.failures + 1 };
             let doublings = member.failures.min(DIAL_PAUSE_DOUBLINGS);
-            let pause_ms = DIAL_PAUSE_MS * ((1 << doublings) - 1);
+            let pause_ms_max = member.config.init_limit_ms / DIAL_PAUSES_IN_LIMIT;
+            let pause_ms = (DIAL_PAUSE_MS * ((1 << doublings) - 1)).min(pause_ms_max);
             member.dial_not_before_ms = now.monotonic_ms + pause_ms;
         }
         self.try_vote(now);
