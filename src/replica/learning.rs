@@ -3,6 +3,7 @@
 use crate::sequencer::{Now, ToLeader};
 use crate::snapshot::wire::WireDecoder;
 use crate::types::{LinkId, ServerId, Zxid};
+use crate::wal::Wal;
 use crate::zab::learner::{Learner, LearnerConfig, LearnerEvent};
 
 use super::hosts::OfLearner;
@@ -85,10 +86,10 @@ impl Replica {
 
     /// Does what the learner's part says, and tells it what is durable.
     pub(super) fn settle_learner(&mut self, now: Now) {
-        let durable = self.wal().durable_zxid();
         self.with_learner(now, |learner, host| {
             learner.retry(host);
-            if host.wal.is_some() {
+            // Only now: the retry may have cut the log off.
+            if let Some(durable) = host.wal.as_ref().map(Wal::durable_zxid) {
                 learner.durable(durable, host);
             }
         });

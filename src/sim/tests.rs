@@ -33,8 +33,9 @@ fn ensembles_stand_what_goes_wrong() {
 #[test]
 fn what_was_found_once_stays_mended() {
     // A follower that dialed its leader no sooner than that had given up, again and again; and one that
-    // begins to serve within what is known only as a whole.
-    for seed in [50_000_355, 50_008_326] {
+    // begins to serve within what is known only as a whole; and one that had cut its log off and said that it
+    // was durable up to the old end.
+    for seed in [50_000_355, 50_008_326, 60_019_015] {
         let run = run_seed(seed, Options::default());
         assert_eq!(run.err().map(|failure| failure.reason), None, "seed {seed}");
     }
