@@ -161,7 +161,8 @@ pub enum Runtime {
     Glommio,
 }
 
-/// Where the thread that orders writes runs.
+/// Where the threads run that order writes and serve clients: the latter each on a processor of its own,
+/// unless all are free.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Placement {
     /// Where the load calls for.
@@ -171,6 +172,8 @@ pub enum Placement {
     Apart,
     /// On that of the first thread that serves clients.
     Together,
+    /// Where the system puts it, as it does the others.
+    Free,
 }
 
 /// How log lines look.

@@ -135,6 +135,7 @@ impl EnsembleRequest {
             "4lw.commands.whitelist=*".to_string(),
             // They share the machine.
             "zkore.shards=1".to_string(),
+            "zkore.placement=free".to_string(),
         ];
         if member.id > self.members {
             lines.push("peerType=observer".to_string());

@@ -178,8 +178,9 @@ impl Running {
         let peers = start_peers(config, &to_sequencer)?;
         let cpus = cpu::allowed();
         let own_cpu = match config.placement {
-            Placement::Together => cpus[0],
-            _ => cpus[config.shards % cpus.len()],
+            Placement::Together => Some(cpus[0]),
+            Placement::Adaptive | Placement::Apart => Some(cpus[config.shards % cpus.len()]),
+            Placement::Free => None,
         };
         let processors = processors(config, &cpus, &shards).map_err(ServerError::Thread)?;
         let parts = SequencerParts {
@@ -371,7 +372,7 @@ impl ShardMaker<'_> {
             };
             let place = ShardPlace {
                 runtime: self.config.runtime,
-                cpu: cpus[number % cpus.len()],
+                cpu: (self.config.placement != Placement::Free).then(|| cpus[number % cpus.len()]),
                 listener,
                 bell: self.to_shards[number].bell().clone(),
                 spin: self.config.spin,
@@ -385,7 +386,7 @@ impl ShardMaker<'_> {
 /// Where a shard runs, and what it waits for.
 struct ShardPlace {
     runtime: Runtime,
-    cpu: usize,
+    cpu: Option<usize>,
     listener: net::UnboundListener,
     bell: RingBell,
     spin: Duration,
@@ -426,8 +427,10 @@ fn run_shard(parts: ShardParts, place: ShardPlace, name: &str) -> std::io::Resul
 }
 
 /// Not fatal where it fails: an unpinned thread is slower, not wrong.
-fn pin(cpu: usize, name: &str) {
-    if let Err(error) = cpu::pin(cpu) {
+fn pin(cpu: Option<usize>, name: &str) {
+    if let Some(cpu) = cpu
+        && let Err(error) = cpu::pin(cpu)
+    {
         tracing::warn!(thread = name, cpu, %error, "cannot pin a thread to its processor");
     }
 }
@@ -453,7 +456,7 @@ fn processors(
 
 fn start_sequencer(
     parts: SequencerParts,
-    cpu: usize,
+    cpu: Option<usize>,
     ending: &Ending,
 ) -> Result<JoinHandle<()>, ServerError> {
     const NAME: &str = "zkore-sequencer";

@@ -516,13 +516,15 @@ static ZKORE_KEYS: &[KeySpec] = &[
                 "adaptive" => Placement::Adaptive,
                 "apart" => Placement::Apart,
                 "together" => Placement::Together,
-                _ => return Err(Expected("adaptive, apart or together".to_string())),
+                "free" => Placement::Free,
+                _ => return Err(Expected("adaptive, apart, together or free".to_string())),
             };
             Ok(())
         },
         "Where the thread that orders writes runs: `apart`, on a processor of its own; `together` \
          with the first of the threads that serve clients; `adaptive`, together with the one that \
-         writes most while both have little to do, and apart otherwise. Default adaptive.",
+         writes most while both have little to do, and apart otherwise; `free`, where the system \
+         puts it and the others, for a machine on which other programs are as busy. Default adaptive.",
     ),
     works(
         "zkore.logFormat",
