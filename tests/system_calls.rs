@@ -229,7 +229,7 @@ struct Traced {
 
 /// What the sequencer calls by the clock, at most fifty times a second, to see how busy the threads are
 /// and to move accordingly (`server::placement`).
-const BY_THE_CLOCK: [&str; 2] = ["clock_gettime", "sched_setaffinity"];
+const BY_THE_CLOCK: [&str; 3] = ["clock_gettime", "pread64", "sched_setaffinity"];
 
 /// A system call that has returned, other than a wait that timed out and those [`BY_THE_CLOCK`].
 struct Call {

@@ -1,8 +1,10 @@
-//! Which processors this process may use, pinning a thread to one of them, and how much of its time
-//! a thread has used.
+//! Which processors this process may use, pinning a thread to one of them, how much of its time a
+//! thread has used, and how long a thread had to wait for it.
 
+use std::fs::File;
 use std::io;
 use std::mem;
+use std::os::unix::fs::FileExt;
 use std::os::unix::thread::JoinHandleExt;
 use std::thread::JoinHandle;
 
@@ -82,6 +84,30 @@ impl ThreadClock {
     }
 }
 
+/// How long a thread could have run and had to wait for its processor.
+#[derive(Debug)]
+pub struct WaitClock(Option<File>);
+
+impl WaitClock {
+    /// That of the calling thread. Counts nothing where the kernel does not (`CONFIG_SCHED_INFO`).
+    pub fn of_this_thread() -> WaitClock {
+        WaitClock(File::open("/proc/thread-self/schedstat").ok())
+    }
+
+    /// Microseconds so far; 0 where they are not counted.
+    pub fn now_us(&self) -> u64 {
+        let mut text = [0; 64];
+        let length = self
+            .0
+            .as_ref()
+            .and_then(|file| file.read_at(&mut text, 0).ok());
+        // Nanoseconds that it ran and that it waited, and how often it was given a processor.
+        let text = str::from_utf8(&text[..length.unwrap_or(0)]).unwrap_or_default();
+        let waited_ns = text.split_whitespace().nth(1);
+        waited_ns.and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0) / 1_000
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +130,25 @@ mod tests {
         .join()
         .expect("the thread ran");
         assert!(pin(1 << 20).is_err());
+    }
+
+    #[test]
+    fn a_thread_that_shares_a_processor_waits_for_it() {
+        if !std::path::Path::new("/proc/thread-self/schedstat").exists() {
+            eprintln!("skipped: the kernel does not count waiting");
+            return;
+        }
+        let first = allowed()[0];
+        let busy = move || {
+            pin(first).expect("an allowed processor");
+            let clock = WaitClock::of_this_thread();
+            let start = std::time::Instant::now();
+            while clock.now_us() < 1_000 && start.elapsed().as_secs() < 20 {}
+            clock.now_us()
+        };
+        for thread in [std::thread::spawn(busy), std::thread::spawn(busy)] {
+            assert!(thread.join().expect("the thread ran") >= 1_000);
+        }
     }
 
     #[test]

@@ -1,12 +1,16 @@
 //! Where the sequencer runs: beside a shard, on its processor, while there is little to do; apart,
-//! on one of its own, otherwise.
+//! on one of its own, otherwise, unless other programs keep it waiting there.
 //!
 //! A write that comes alone goes from a shard to the sequencer, to the disk and back. On two
 //! processors each of these steps wakes one that sleeps, which takes longer than the step itself;
 //! on one it only changes threads. Where there is more to do, both are at work at the same time,
 //! and one processor would keep them waiting for each other.
+//!
+//! But where the sequencer waits for its own processor longer than it works there, it is not its own:
+//! a busy program runs there, which a tick of the system alone may interrupt, milliseconds later.
+//! The shard's processor is shared with one that hands over its work and then waits too.
 
-use crate::rt::cpu::{self, ThreadClock};
+use crate::rt::cpu::{self, ThreadClock, WaitClock};
 
 /// Microseconds between two looks at what the threads have done.
 pub const WINDOW_US: u64 = 20_000;
@@ -21,6 +25,17 @@ const MEET_PERCENT: u64 = 50;
 /// had to part soon, up to the greatest.
 const CALM_US: u64 = 100_000;
 const CALM_MAX_US: u64 = 6_400_000;
+
+/// For so many windows it must have waited longer than it worked, before it gives its processor up.
+const CONTESTED_WINDOWS: u32 = 3;
+
+/// Worked time in a window below which that says nothing, in microseconds.
+const WORKED_MIN_US: u64 = 200;
+
+/// How long they stay together then, however much there is to do; twice as long every time that it
+/// finds its processor contested again soon, up to the greatest.
+const STAY_US: u64 = 1_000_000;
+const STAY_MAX_US: u64 = 4_000_000;
 
 /// They had to part soon when they did within this time.
 const SOON_US: u64 = 2_000_000;
@@ -39,6 +54,8 @@ pub enum Place {
 pub struct Work {
     /// Processor time of the sequencer in microseconds.
     pub sequencer_us: u64,
+    /// How long the sequencer has waited for its processor, in microseconds.
+    pub waited_us: u64,
     /// Processor time of each shard in microseconds.
     pub shards_us: Vec<u64>,
     /// Messages that each shard has sent to the sequencer.
@@ -56,6 +73,11 @@ pub struct Placement {
     calm_since_us: u64,
     /// How long there must be little to do.
     patience_us: u64,
+    /// Windows on end in which its own processor was contested.
+    contested: u32,
+    /// Until when they stay together however much there is to do, and how long that was last.
+    stay_until_us: u64,
+    stay_us: u64,
 }
 
 impl Placement {
@@ -68,6 +90,9 @@ impl Placement {
             since_us: now_us,
             calm_since_us: now_us,
             patience_us: CALM_US,
+            contested: 0,
+            stay_until_us: 0,
+            stay_us: 0,
         }
     }
 
@@ -86,6 +111,10 @@ impl Placement {
         let done_us = (work.sequencer_us - self.seen.sequencer_us)
             + (work.shards_us[shard] - self.seen.shards_us[shard]);
         let percent = done_us * 100 / elapsed_us;
+        let worked_us = work.sequencer_us - self.seen.sequencer_us;
+        let waited_us = work.waited_us.saturating_sub(self.seen.waited_us);
+        let is_contested = waited_us > worked_us.max(WORKED_MIN_US) && self.place == Place::Apart;
+        self.contested = if is_contested { self.contested + 1 } else { 0 };
         self.note(now_us, work);
         let place = self.decide(now_us, shard, percent);
         if place == self.place {
@@ -118,8 +147,17 @@ impl Placement {
             self.calm_since_us = now_us;
         }
         match self.place {
+            Place::Apart if self.contested >= CONTESTED_WINDOWS => {
+                self.stay_us = if now_us - self.since_us < SOON_US && self.stay_us > 0 {
+                    (2 * self.stay_us).min(STAY_MAX_US)
+                } else {
+                    STAY_US
+                };
+                self.stay_until_us = now_us + self.stay_us;
+                Place::Beside(shard)
+            }
             Place::Apart if now_us - self.calm_since_us >= self.patience_us => Place::Beside(shard),
-            Place::Beside(_) if percent > PART_PERCENT => {
+            Place::Beside(_) if percent > PART_PERCENT && now_us >= self.stay_until_us => {
                 self.patience_us = if now_us - self.since_us < SOON_US {
                     (2 * self.patience_us).min(CALM_MAX_US)
                 } else {
@@ -148,17 +186,20 @@ pub struct Mover {
     processors: Processors,
     placement: Placement,
     messages: Vec<u64>,
+    wait_clock: WaitClock,
 }
 
 impl Mover {
     /// To be called on the sequencer's thread, which runs on its own processor.
     pub fn new(processors: Processors, now_us: u64) -> Mover {
         let messages = vec![0; processors.shards.len()];
-        let work = work(&processors, &messages);
+        let wait_clock = WaitClock::of_this_thread();
+        let work = work(&processors, &messages, &wait_clock);
         Mover {
             placement: Placement::new(now_us, work),
             processors,
             messages,
+            wait_clock,
         }
     }
 
@@ -172,7 +213,7 @@ impl Mover {
         if !self.placement.is_due(now_us) {
             return;
         }
-        let work = work(&self.processors, &self.messages);
+        let work = work(&self.processors, &self.messages, &self.wait_clock);
         let Some(place) = self.placement.look(now_us, work) else {
             return;
         };
@@ -187,9 +228,10 @@ impl Mover {
     }
 }
 
-fn work(processors: &Processors, messages: &[u64]) -> Work {
+fn work(processors: &Processors, messages: &[u64], wait_clock: &WaitClock) -> Work {
     Work {
         sequencer_us: ThreadClock::of_the_reader().now_us(),
+        waited_us: wait_clock.now_us(),
         shards_us: processors
             .clocks
             .iter()
@@ -214,6 +256,7 @@ mod tests {
         fn new() -> Load {
             let work = Work {
                 sequencer_us: 0,
+                waited_us: 0,
                 shards_us: vec![0; 2],
                 messages: vec![0; 2],
             };
@@ -271,6 +314,34 @@ mod tests {
         load.run(SOON_US / WINDOW_US, 0, 45);
         assert_eq!(load.run(1, 0, 90), [Place::Apart]);
         assert_eq!(load.run(CALM_US / WINDOW_US, 0, 45), [Place::Beside(0)]);
+    }
+
+    #[test]
+    fn who_has_no_processor_of_its_own_stays_with_the_shard() {
+        let mut load = Load::new();
+        let mut stays = Vec::new();
+        for _ in 0..10 {
+            for _ in 0..CONTESTED_WINDOWS - 1 {
+                load.work.waited_us += WINDOW_US * 9 / 10;
+                assert_eq!(load.run(1, 0, 90), []);
+            }
+            load.work.waited_us += WINDOW_US * 9 / 10;
+            assert_eq!(load.run(1, 0, 90), [Place::Beside(0)]);
+            let mut windows = 1;
+            while load.run(1, 0, 90).is_empty() {
+                windows += 1;
+            }
+            stays.push(windows * WINDOW_US);
+        }
+        let expected = (0..10).map(|times| (STAY_US << times).min(STAY_MAX_US));
+        assert_eq!(stays, Vec::from_iter(expected));
+        // Waiting less than it works is no reason, nor is a single window.
+        load.work.waited_us += WINDOW_US * 9 / 10;
+        load.run(1, 0, 90);
+        for _ in 0..100 {
+            load.work.waited_us += WINDOW_US * 4 / 10;
+            assert_eq!(load.run(1, 0, 90), []);
+        }
     }
 
     #[test]

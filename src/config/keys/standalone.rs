@@ -523,8 +523,8 @@ static ZKORE_KEYS: &[KeySpec] = &[
         },
         "Where the thread that orders writes runs: `apart`, on a processor of its own; `together` \
          with the first of the threads that serve clients; `adaptive`, together with the one that \
-         writes most while both have little to do, and apart otherwise; `free`, where the system \
-         puts it and the others, for a machine on which other programs are as busy. Default adaptive.",
+         writes most while both have little to do or another program keeps it waiting, and apart \
+         otherwise; `free`, where the system puts it and the others, for a machine on which other programs are as busy. Default adaptive.",
     ),
     works(
         "zkore.logFormat",
