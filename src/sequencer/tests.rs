@@ -28,6 +28,20 @@ impl Log for Endless {
     }
 }
 
+/// The connection of a client of this server.
+const ORIGIN: Origin = Origin {
+    shard: ShardId(0),
+    conn: ConnId(1),
+};
+
+/// That client opens a session.
+fn open() -> ToSequencer {
+    ToSequencer::OpenSession {
+        origin: ORIGIN,
+        timeout_ms: 4000,
+    }
+}
+
 /// A sequencer that leads and takes a snapshot after each transaction.
 fn sequencer() -> Sequencer {
     let tree = Tree::new(TreeConfig {
@@ -69,20 +83,12 @@ fn sessions_of_snapshot(sequencer: &mut Sequencer) -> Vec<i64> {
 #[test]
 fn a_snapshot_is_without_a_session_whose_closing_it_holds() {
     let mut sequencer = sequencer();
-    let origin = Origin {
-        shard: ShardId(0),
-        conn: ConnId(1),
-    };
-    let open = ToSequencer::OpenSession {
-        origin,
-        timeout_ms: 4000,
-    };
-    sequencer.handle(open, Now::default(), &mut Endless::default());
+    sequencer.handle(open(), Now::default(), &mut Endless::default());
     let [session] = sessions_of_snapshot(&mut sequencer)[..] else {
         panic!("it is open");
     };
     let close = ToSequencer::Request(Request {
-        origin,
+        origin: ORIGIN,
         session: SessionId(session),
         xid: 1,
         op: op::CLOSE_SESSION,
@@ -116,15 +122,7 @@ fn a_snapshot_holds_the_session_that_made_it_due() {
 #[test]
 fn what_rests_on_no_transaction_waits_for_a_round() {
     let (mut sequencer, mut log) = (sequencer(), Endless::default());
-    let origin = Origin {
-        shard: ShardId(0),
-        conn: ConnId(1),
-    };
-    let open = ToSequencer::OpenSession {
-        origin,
-        timeout_ms: 4000,
-    };
-    sequencer.handle(open, Now::default(), &mut log);
+    sequencer.handle(open(), Now::default(), &mut log);
     sequencer.commit(sequencer.tree().tip_zxid());
     let batch = sequencer.poll_publish().expect("it is open");
     let Some((_, Answer::Attached { session, .. })) = batch.items[0].answer else {
@@ -137,7 +135,7 @@ fn what_rests_on_no_transaction_waits_for_a_round() {
     };
     delete.encode(&mut body);
     let request = ToSequencer::Request(Request {
-        origin,
+        origin: ORIGIN,
         session,
         xid: 1,
         op: op::DELETE,
@@ -146,7 +144,7 @@ fn what_rests_on_no_transaction_waits_for_a_round() {
         received_us: 0,
     });
     let unknown = ToSequencer::ReattachSession {
-        origin,
+        origin: ORIGIN,
         session: SessionId(7),
         password: session_password(SessionId(7)).to_vec(),
         timeout_ms: 4000,
@@ -166,14 +164,7 @@ fn what_rests_on_no_transaction_waits_for_a_round() {
 #[test]
 fn what_goes_with_a_tree_is_without_a_session_that_may_never_be_opened() {
     let mut sequencer = sequencer();
-    let open = ToSequencer::OpenSession {
-        origin: Origin {
-            shard: ShardId(0),
-            conn: ConnId(1),
-        },
-        timeout_ms: 4000,
-    };
-    sequencer.handle(open, Now::default(), &mut Endless::default());
+    sequencer.handle(open(), Now::default(), &mut Endless::default());
     assert_eq!(sequencer.sessions().len(), 1);
     assert!(sequencer.committed_sessions().is_empty());
     sequencer.commit(sequencer.tree().tip_zxid());

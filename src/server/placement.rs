@@ -108,10 +108,9 @@ impl Placement {
             self.note(now_us, work);
             return None;
         };
-        let done_us = (work.sequencer_us - self.seen.sequencer_us)
-            + (work.shards_us[shard] - self.seen.shards_us[shard]);
-        let percent = done_us * 100 / elapsed_us;
         let worked_us = work.sequencer_us - self.seen.sequencer_us;
+        let done_us = worked_us + (work.shards_us[shard] - self.seen.shards_us[shard]);
+        let percent = done_us * 100 / elapsed_us;
         let waited_us = work.waited_us.saturating_sub(self.seen.waited_us);
         let is_contested = waited_us > worked_us.max(WORKED_MIN_US) && self.place == Place::Apart;
         self.contested = if is_contested { self.contested + 1 } else { 0 };
@@ -146,28 +145,29 @@ impl Placement {
         if percent > MEET_PERCENT {
             self.calm_since_us = now_us;
         }
+        let is_soon = now_us - self.since_us < SOON_US;
         match self.place {
             Place::Apart if self.contested >= CONTESTED_WINDOWS => {
-                self.stay_us = if now_us - self.since_us < SOON_US && self.stay_us > 0 {
-                    (2 * self.stay_us).min(STAY_MAX_US)
-                } else {
-                    STAY_US
-                };
+                self.stay_us = longer(self.stay_us, is_soon, STAY_US, STAY_MAX_US);
                 self.stay_until_us = now_us + self.stay_us;
                 Place::Beside(shard)
             }
             Place::Apart if now_us - self.calm_since_us >= self.patience_us => Place::Beside(shard),
             Place::Beside(_) if percent > PART_PERCENT && now_us >= self.stay_until_us => {
-                self.patience_us = if now_us - self.since_us < SOON_US {
-                    (2 * self.patience_us).min(CALM_MAX_US)
-                } else {
-                    CALM_US
-                };
+                self.patience_us = longer(self.patience_us, is_soon, CALM_US, CALM_MAX_US);
                 Place::Apart
             }
             Place::Beside(_) => Place::Beside(shard),
             Place::Apart => Place::Apart,
         }
+    }
+}
+
+/// Twice as long as the last time where it is soon after, within bounds; else the least.
+fn longer(last_us: u64, is_soon: bool, least_us: u64, most_us: u64) -> u64 {
+    match is_soon {
+        true => (2 * last_us).clamp(least_us, most_us),
+        false => least_us,
     }
 }
 

@@ -180,12 +180,7 @@ impl Model {
         for path in GUARDED {
             self.set(path, zxid, view)?;
         }
-        let result = self
-            .close_sessions(zxid, gone)
-            .and_then(|()| self.check_owners(zxid, &entry));
-        self.entries.insert(zxid, entry);
-        self.times.push((now_us, zxid));
-        result
+        self.enter(now_us, zxid, entry, gone)
     }
 
     /// Takes in everything that differs between what is known and a view: what a new leader has
@@ -201,6 +196,17 @@ impl Model {
         }
         let entry = Entry { digest, changes };
         self.jumps.insert(self.newest(), zxid);
+        self.enter(now_us, zxid, entry, gone)
+    }
+
+    /// Ends the sessions that lose their ephemerals with an entry, and takes it in.
+    fn enter(
+        &mut self,
+        now_us: u64,
+        zxid: Zxid,
+        entry: Entry,
+        gone: BTreeSet<i64>,
+    ) -> Result<(), Wrong> {
         let result = self
             .close_sessions(zxid, gone)
             .and_then(|()| self.check_owners(zxid, &entry));

@@ -126,7 +126,8 @@ static CLIENT_KEYS: &[KeySpec] = &[
             draft.config.global_outstanding_limit = most as usize;
             Ok(())
         },
-        "Requests of all clients in progress past which no connection is given more than 16. Default 1000.",
+        "Requests of all clients in progress past which no connection is given more than 16. \
+         Default 1000.",
     ),
     works(
         "jute.maxbuffer",
@@ -524,7 +525,8 @@ static ZKORE_KEYS: &[KeySpec] = &[
         "Where the thread that orders writes runs: `apart`, on a processor of its own; `together` \
          with the first of the threads that serve clients; `adaptive`, together with the one that \
          writes most while both have little to do or another program keeps it waiting, and apart \
-         otherwise; `free`, where the system puts it and the others, for a machine on which other programs are as busy. Default adaptive.",
+         otherwise; `free`, where the system puts it and the others, for a machine on which other \
+         programs are as busy. Default adaptive.",
     ),
     works(
         "zkore.logFormat",
