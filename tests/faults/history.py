@@ -214,10 +214,16 @@ class Traffic:
         """No client has lost its session."""
         lost = [worker.number for worker in self.workers if worker.is_session_lost]
         assert not lost, f"clients {lost} lost their sessions"
+        # A client of its own: the workers go on, and each counts on being its client's only user.
+        witness = self.ensemble.client()
         for worker in self.workers:
             assert worker.client._session_id == worker.session
-            stat = insist(lambda: worker.client.exists(f"/ephemeral{worker.number}"))
+            path = f"/ephemeral{worker.number}"
+            insist(lambda: witness.sync(path))
+            stat = insist(lambda: witness.exists(path))
             assert stat and stat.ephemeralOwner == worker.session, f"client {worker.number}'s ephemeral: {stat}"
+        witness.stop()
+        witness.close()
 
     def finish(self):
         clients = (*self.workers, *self.watchers)
