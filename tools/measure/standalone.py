@@ -1,10 +1,12 @@
 """What tools/perf-compare writes of its rows: perf/standalone.md, two charts, and its part of README.md."""
 
+import json
 import re
 
 import chart
+import rows as loads
 from common import TOP
-from machine import context_table
+from machine import context_table, rounded
 from rows import Load, load_of
 
 # The rows that README.md shows.
@@ -23,13 +25,25 @@ CHART_LOADS = [(1, 1), (16, 1), (16, 16), (128, 16), (128, 64), (1000, 1), (1000
 README_PART = re.compile(r"(<!-- measured: [^\n]*-->\n).*?(<!-- measured: end -->)", re.S)
 
 
+def read(raw):
+    """Context and rows of raw figures, judged as rows are judged now, whenever they were measured."""
+    result = json.loads(raw.read_text())
+    context, rows = result["context"], result["rows"]
+    for row in rows:
+        loads.judge(row)
+    # Once only the rounds that were asked for were written down.
+    context.setdefault("rounds_asked", context["rounds"])
+    context["rounds"] = loads.rounds_text(rows)
+    return context, rounded(rows)
+
+
 def document(context, rows, raw):
     """perf/standalone.md."""
     lines = [
         "# zkore and Apache ZooKeeper, standalone", "",
         "Written by `tools/perf-compare`; [README.md](README.md) says what each figure means.", "",
         f"    {context['command']}", "",
-        verdict(rows), "",
+        f"{context['rounds'].capitalize()}. {verdict(rows)}", "",
     ]
     for operation in dict.fromkeys(row["operation"] for row in rows):
         group = [row for row in rows if row["operation"] == operation]
@@ -43,7 +57,7 @@ def verdict(rows):
     good = [row for row in rows if not row["remarks"]]
     sentences = [
         f"{len(good)} of {len(rows)} rows reach at least 3 times Apache's throughput or at most a "
-        "third of its processor time, with p99 no worse."
+        "third of its processor time, with p99 and p99.9 no worse."
     ]
     if met := targets_met(rows):
         counts = [f"{asked} in {sum(rows)} of {len(rows)}" for asked, rows in met.items()]
@@ -61,34 +75,50 @@ def targets_met(rows):
     return found
 
 
+COLUMNS = (
+    ("ops/s", "ops_s", ",.0f"), ("CPU µs/op", "server_cpu_us_op", ".2f"), ("p50 µs", "p50_us", ",.0f"),
+    ("p99 µs", "p99_us", ",.0f"), ("p99.9 µs", "p99_9_us", ",.0f"), ("RSS MiB", "server_rss_mib", ",.0f"),
+)
+
+
 def table(rows):
     head = ["bytes", "conn × pipe"]
-    for name in ("ops/s", "CPU µs/op", "p50 µs", "p99 µs", "p99.9 µs", "RSS MiB"):
+    for name, _, _ in COLUMNS:
         head += [f"{name} Apache", "zkore", "×"]
     with_responder = any("of_responder" in row["ratio"] for row in rows)
     if with_responder:
-        head += ["ops/s responder", "zkore, of that"]
+        head += ["ops/s responder", "zkore, of that", "CPU µs/op responder", "of zkore's"]
+    head += ["client CPUs Apache", "zkore"]
     rule = "|---:|---|" + "---:|" * (len(head) - 2) + "---|---|"
     head += ["targets", "remarks"]
     return ["| " + " | ".join(head) + " |", rule, *(line(row, with_responder) for row in rows)]
 
 
 def line(row, with_responder):
-    median, ratio = row["median"], row["ratio"]
+    def figure(name, key, form):
+        return format(row["median"][name][key], form) if name in row["median"] else "–"
+
     cells = [str(row["value_bytes"]), f"{row['connections']} × {row['pipeline']}"]
-    for key, form in (("ops_s", ",.0f"), ("server_cpu_us_op", ".2f"), ("p50_us", ",.0f"),
-                      ("p99_us", ",.0f"), ("p99_9_us", ",.0f"), ("server_rss_mib", ",.0f")):
-        for name in ("apache", "zkore"):
-            cells.append(format(median[name][key], form) if name in median else "–")
-        cells.append(f"**{ratio[key]:.2f}**" if key in ratio else "–")
+    for _, key, form in COLUMNS:
+        cells += [figure("apache", key, form), figure("zkore", key, form), ratio_cell(row, key)]
     if with_responder:
-        measured = "of_responder" in ratio
-        cells.append(f"{median['responder']['ops_s']:,.0f}" if measured else "–")
-        cells.append(f"**{ratio['of_responder']:.0%}**" if measured else "–")
+        cells += [figure("responder", "ops_s", ",.0f"), ratio_cell(row, "of_responder", ".0%")]
+        cells += [figure("responder", "server_cpu_us_op", ".2f"), ratio_cell(row, "of_responder_cpu", ".0%")]
+    cells += [figure("apache", "client_cpus", ".2f"), figure("zkore", "client_cpus", ".2f")]
     cells.append("; ".join(target["asked"] + ("" if target["met"] else " **missed**")
                            for target in row["targets"]))
-    cells.append("; ".join(row["remarks"]))
+    cells.append("; ".join(row["remarks"] + row["notes"]))
     return "| " + " | ".join(cells) + " |"
+
+
+def ratio_cell(row, key, form=".2f"):
+    """The ratio of the medians, and its least and most over the rounds where there were more than one."""
+    if key not in row["ratio"]:
+        return "–"
+    spread = ""
+    if loads.rounds_done(row) > 1 and key in row["spread"]:
+        spread = f" ({'–'.join(format(value, form) for value in row['spread'][key])})"
+    return f"**{row['ratio'][key]:{form}}**{spread}"
 
 
 def compared(rows):
@@ -130,7 +160,7 @@ def readme_part(context, rows):
     """What README.md shows: the most telling rows, the charts, and how the targets are met."""
     known = compared(rows)
     lines = [
-        f"{context['date'][:10]}, {context['cpu']}, `{context['command']}`:", "",
+        f"{context['date'][:10]}, {context['cpu']}, `{context['command']}`, {context['rounds']}:", "",
         "| Load | zkore, operations a second | times Apache's | Processor time an operation, of Apache's "
         "| p99, of Apache's | p99.9, of Apache's |",
         "|---|---:|---:|---:|---:|---:|",
@@ -140,11 +170,19 @@ def readme_part(context, rows):
             ratio = row["ratio"]
             lines.append(
                 f"| {load.name} | {row['median']['zkore']['ops_s']:,.0f} "
-                f"| {ratio['ops_s']:.1f} | {ratio['server_cpu_us_op']:.2f} "
+                f"| {times(row)} | {ratio['server_cpu_us_op']:.2f} "
                 f"| {ratio['p99_us']:.2f} | {ratio['p99_9_us']:.2f} |"
             )
     pictures = [f"![{title}](perf/{name})" for name, title, _ in charts(rows)]
     return "\n".join([*lines, "", *pictures, "", verdict(rows)])
+
+
+def times(row):
+    """How many times Apache's throughput, and from what to what over the rounds."""
+    spread = ""
+    if loads.rounds_done(row) > 1:
+        spread = " ({:.1f}–{:.1f})".format(*row["spread"]["ops_s"])
+    return f"{row['ratio']['ops_s']:.1f}{spread}"
 
 
 def put_into_readme(text):

@@ -3,7 +3,8 @@
     python3 -m unittest discover -s tools/measure
 """
 
-import json
+import contextlib
+import io
 import sys
 import unittest
 import xml.etree.ElementTree as xml
@@ -11,6 +12,7 @@ import xml.etree.ElementTree as xml
 sys.dont_write_bytecode = True
 
 import chart
+import repeat
 import rows
 import standalone
 from common import TOP
@@ -18,13 +20,15 @@ from rows import Load
 
 
 def judged(load, zkore, apache, responder=None):
-    """A row with these medians; what is not given is equal for all."""
+    """A row with these figures, of one round or of a list of them; what is not given is equal for all."""
     usual = {"ops_s": 1000.0, "server_cpu_us_op": 10.0, "p50_us": 5.0, "p99_us": 9.0,
-             "p99_9_us": 10.0, "server_rss_mib": 100.0}
-    median = {"zkore": {**usual, **zkore}, "apache": {**usual, **apache}}
-    if responder:
-        median["responder"] = {**usual, **responder}
-    row = {**load._asdict(), "failures": [], "median": median}
+             "p99_9_us": 10.0, "server_rss_mib": 100.0, "client_cpus": 0.5}
+    given = {"zkore": zkore, "apache": apache, "responder": responder}
+    rounds = {
+        name: [{**usual, **one} for one in (figures if isinstance(figures, list) else [figures])]
+        for name, figures in given.items() if figures is not None
+    }
+    row = {**load._asdict(), "failures": [], "rounds": rounds}
     rows.judge(row)
     return row
 
@@ -74,11 +78,54 @@ class Targets(unittest.TestCase):
         self.assertEqual(judged(load, {}, {})["remarks"], ["neither 3× nor ⅓"])
         self.assertEqual(judged(load, {"ops_s": 3000.0}, {})["remarks"], [])
         self.assertEqual(judged(load, {"server_cpu_us_op": 3.3, "p99_us": 9.1}, {})["remarks"], ["p99 worse"])
+        self.assertEqual(judged(load, {"ops_s": 3000.0, "p99_9_us": 10.1}, {})["remarks"], ["p99.9 worse"])
 
     def test_one_server_alone_is_not_judged(self):
-        row = {**rows.ALL[0]._asdict(), "failures": [], "median": {"apache": {"ops_s": 1.0}}}
+        row = {**rows.ALL[0]._asdict(), "failures": [], "rounds": {"apache": [{"ops_s": 1.0}], "zkore": []}}
         rows.judge(row)
-        self.assertEqual((row["ratio"], row["targets"], row["remarks"]), ({}, [], []))
+        self.assertEqual((row["ratio"], row["spread"], row["targets"], row["remarks"]), ({}, {}, [], []))
+
+    def test_where_the_client_is_the_limit_the_responder_is_compared_by_processor_time_too(self):
+        asked = "≥ 70% of responder, by CPU"
+        load, busy = Load("get", 100, 16, 16), {"client_cpus": 0.95}
+        self.assertNotIn(asked, met(judged(load, {}, {}, {})))
+        # The client of a slow server has time; that says nothing of the two that are compared.
+        self.assertNotIn(asked, met(judged(load, {}, busy, {})))
+        for cost, good in ((10.0, True), (20.0, False)):
+            row = judged(load, {"server_cpu_us_op": cost}, {}, busy)
+            self.assertEqual(met(row)[asked], good)
+            self.assertEqual((row["notes"], row["remarks"][-1:]), (["client at its limit (responder)"], ["neither 3× nor ⅓"]))
+
+
+class Rounds(unittest.TestCase):
+    LOAD = Load("set", 100, 16, 16)
+
+    def test_the_spread_is_of_the_ratios_within_each_round(self):
+        row = judged(self.LOAD, [{"ops_s": 4000.0}, {"ops_s": 9000.0}, {"ops_s": 8000.0}],
+                     [{"ops_s": 1000.0}, {"ops_s": 3000.0}, {"ops_s": 2000.0}])
+        self.assertEqual((row["ratio"]["ops_s"], row["spread"]["ops_s"]), (4.0, [3.0, 4.0]))
+        self.assertEqual(standalone.ratio_cell(row, "ops_s"), "**4.00** (3.00–4.00)")
+
+    def test_what_is_told_is_what_was_done(self):
+        one = judged(self.LOAD, [{}, {}], [{}])
+        two = judged(self.LOAD, [{}, {}], [{}, {}])
+        self.assertEqual((rows.rounds_done(one), rows.rounds_done(two)), (1, 2))
+        self.assertEqual(rows.rounds_text([one]), "one round of each row")
+        self.assertEqual(rows.rounds_text([two]), "2 rounds of each row, the median of each")
+        self.assertEqual(rows.rounds_text([one, two]), "1 to 2 rounds of each row, the median of each")
+        self.assertEqual(standalone.ratio_cell(one, "ops_s"), "**1.00**")
+
+    def test_the_first_always_takes_place_and_a_further_one_only_where_it_can_end(self):
+        for minutes, expected in ((None, 3), (0.1, 1), (2, 2), (3, 3)):
+            clock, done = [0], []
+
+            def one_round(is_odd):
+                clock[0] += 60
+                done.append(is_odd)
+
+            with contextlib.redirect_stdout(io.StringIO()):
+                repeat.rounds(3, one_round, minutes, lambda: clock[0])
+            self.assertEqual(done, [False, True, False][:expected], minutes)
 
 
 class Chart(unittest.TestCase):
@@ -96,8 +143,7 @@ class Chart(unittest.TestCase):
 class Recorded(unittest.TestCase):
     def test_what_is_shown_follows_from_the_newest_raw_figures(self):
         raw = max(TOP.glob("perf/results/*-standalone.json"))
-        result = json.loads(raw.read_text())
-        context, found = result["context"], result["rows"]
+        context, found = standalone.read(raw)
         page = standalone.document(context, found, raw.relative_to(TOP / "perf"))
         self.assertEqual((TOP / "perf/standalone.md").read_text(), page)
         for name, _, svg in standalone.charts(found):
