@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 
 from harness import free_ports
-from trial import CACHE, Process, main, say, seconds, timed, wait_until
+from trial import CACHE, Process, main, say, timed, wait_until
 
 SESSION_MS = 6000
 ROWS_EACH = 200
@@ -153,12 +153,12 @@ def run(trial):
     for replica in replicas:
         wait_until(replica.is_up, f"{replica.name} answers", 60, 0.1)
     _, took_s = timed(lambda: [replica.query(CREATE) for replica in replicas])
-    trial.measure("creating a replicated table on two replicas", seconds(took_s))
+    trial.measure("creating a replicated table on two replicas", took_s)
     writers = [Writer(number, replica) for number, replica in enumerate(replicas, 1)]
     # Before the faults: this ClickHouse alters nothing any more once it had to begin a new session, on
     # Apache's servers neither.
     _, took_s = timed(replicas[0].query, "ALTER TABLE trial ADD COLUMN extra UInt8 DEFAULT 7")
-    trial.measure("adding a column on both", seconds(took_s))
+    trial.measure("adding a column on both", took_s)
     time.sleep(pause_s)
     lose(trial, replicas[1], writers[0])
     time.sleep(pause_s)
@@ -167,7 +167,7 @@ def run(trial):
     restart(replicas[0])
     verify(trial, replicas, writers)
     _, took_s = timed(lambda: [replica.query("DROP TABLE trial") for replica in replicas])
-    trial.measure("dropping the table on both", seconds(took_s))
+    trial.measure("dropping the table on both", took_s)
     trial.check("nothing of the table is left in the ensemble", not zookeeper.exists(TABLE_PATH))
     for replica in replicas:
         replica.stop()
@@ -185,7 +185,7 @@ def lose(trial, replica, other_writer):
     # The first may have been on its way.
     wait_until(lambda: other_writer.acknowledged > before + 2 * ROWS_EACH, "the other replica takes inserts")
     name = "a replica and the ensemble's leader killed, until the other has taken three more inserts"
-    trial.measure(name, seconds(time.monotonic() - began))
+    trial.measure(name, time.monotonic() - began)
     trial.return_member(leader)
     replica.start()
     wait_until(replica.is_up, f"{replica.name} answers", 60, 0.1)

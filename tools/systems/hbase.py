@@ -8,7 +8,7 @@ was killed may have lost its session.
 import time
 
 from harness import free_ports
-from trial import EXPIRED, LOG4J, Driver, Process, java, main, say, seconds, timed, wait_until
+from trial import EXPIRED, LOG4J, Driver, Process, java, main, say, timed, wait_until
 
 SESSION_MS = 6000
 RATE = 1000
@@ -119,22 +119,22 @@ def run(trial):
     driver = cluster.driver
     registrations = cluster.registrations()
     regions, took_s = timed(driver.ask, "create")
-    trial.measure(f"creating a table of {regions[0]} regions, until all are served", seconds(took_s))
+    trial.measure(f"creating a table of {regions[0]} regions, until all are served", took_s)
     driver.ask("write", RATE)
     time.sleep(2 if trial.options.quick else 15)
     regions, took_s = timed(driver.ask, "split")
-    trial.measure("splitting each region, until all are served", seconds(took_s))
+    trial.measure("splitting each region, until all are served", took_s)
     trial.check("the table is split", regions == [str(2 * REGIONS)], f"{regions[0]} regions")
     (port,) = driver.ask("meta")
     (server,) = [each for each in cluster.servers if each.port == int(port)]
     expired_s, served_s = cluster.lose(server)
     name = f"the region server with hbase:meta and the ensemble's leader killed, until its session ({SESSION_MS} ms) ends"
-    trial.measure(name, seconds(expired_s))
-    trial.measure("… until every region is served", seconds(served_s))
+    trial.measure(name, expired_s)
+    trial.measure("… until every region is served", served_s)
     time.sleep(2 if trial.options.quick else 10)
     verify(trial, cluster, {**registrations, server.port: cluster.registrations()[server.port]})
     _, took_s = timed(driver.ask, "drop")
-    trial.measure("disabling and deleting the table", seconds(took_s))
+    trial.measure("disabling and deleting the table", took_s)
     for process in [driver, *cluster.servers, cluster.master]:
         process.stop()
     trial.ensemble.same_trees()

@@ -10,7 +10,7 @@ import re
 import time
 
 from harness import free_ports, walk
-from trial import EXPIRED, LOG4J, Driver, Process, java, main, say, seconds, wait_until
+from trial import EXPIRED, LOG4J, Driver, Process, java, main, say, wait_until
 
 TOPICS = 20
 SESSION_MS = 6000
@@ -133,12 +133,12 @@ def run(trial):
     began = time.monotonic()
     driver.ask("create", len(cluster.brokers))
     name = f"creating {TOPICS} topics with {TOPICS * partitions_each:,} partitions, until all are led and in sync"
-    trial.measure(name, seconds(time.monotonic() - began))
-    trial.measure("znodes of Kafka then", f"{cluster.nodes():,}")
+    trial.measure(name, time.monotonic() - began)
+    trial.measure("znodes of Kafka then", cluster.nodes())
 
     driver.ask("produce", RATE)
     moves = [cluster.move_controller() for _ in range(MOVES)]
-    trial.measure("controller moved (its znode deleted) until the next one is ready", ", ".join(map(seconds, moves)))
+    trial.measure("controller moved (its znode deleted) until the next one is ready", moves)
     controller = cluster.controller()
     (other,) = [each for each in cluster.brokers.values() if each is not controller]
     cluster.lose(other, "not the controller")
@@ -146,15 +146,15 @@ def run(trial):
     expired_s, ready_s = cluster.lose(controller, "the controller")
     trial.measure(
         f"controller's broker and the ensemble's leader killed, until its session ({SESSION_MS} ms) ends",
-        seconds(expired_s),
+        expired_s,
     )
-    trial.measure("… until the next controller is ready", seconds(ready_s))
+    trial.measure("… until the next controller is ready", ready_s)
     verify(trial, cluster)
 
     began = time.monotonic()
     driver.ask("delete")
     wait_until(cluster.is_gone, "the topics are gone from the ensemble", 120)
-    trial.measure("deleting the topics, until none is left in the ensemble", seconds(time.monotonic() - began))
+    trial.measure("deleting the topics, until none is left in the ensemble", time.monotonic() - began)
     for broker in cluster.brokers.values():
         broker.stop()
     trial.ensemble.same_trees()

@@ -1,12 +1,10 @@
 """What the trials of systems share: an ensemble of each kind in turn, processes on loopback, checks,
-and the table that is printed, and with --record put into perf/systems.md."""
+and the table that is printed, and with --record put into perf/systems.md, the raw figures beside it."""
 
 import argparse
-import datetime
 import logging
 import os
 import pathlib
-import platform
 import re
 import shutil
 import signal
@@ -16,6 +14,7 @@ import tempfile
 import time
 import traceback
 
+import machine
 from harness import Ensemble, die_with_parent
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
@@ -204,7 +203,8 @@ class Trial:
         say(f"{self.kind}: member {member.number} is back")
 
     def measure(self, name, value):
-        say(f"{self.kind}: {name}: {value}")
+        """Notes a time in seconds, which is a float, a count, which is not, or a list of them."""
+        say(f"{self.kind}: {name}: {shown(value)}")
         self.measures[name] = value
 
     def check(self, name, holds, seen=""):
@@ -223,7 +223,8 @@ def main(system, title, about, run):
     options = parser.parse_args()
     # Ended from outside, it still takes its processes and folders along.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    context = describe()
+    context = machine.describe(os.environ["ZKORE"])
+    context["command"] = " ".join([f"tools/system-{system}", *sys.argv[1:]])
     trials = []
     for kind in [options.only] if options.only else KINDS:
         began = time.monotonic()
@@ -232,16 +233,32 @@ def main(system, title, about, run):
             trial.ensemble.start()
             run(trial)
         say(f"{kind}: {time.monotonic() - began:.0f} s in all")
-    words = " ".join(sys.argv[1:])
-    text = f"`tools/system-{system}{' ' + words if words else ''}`, {context}.\n\n{table(trials)}"
+    note = ""
+    if options.record:
+        raw = machine.write_figures(RECORD.parent, f"system-{system}", context, figures(trials))
+        note = f" Raw figures: [{raw.name}](results/{raw.name})."
+    text = f"{head(context)}{note}\n\n{table(trials)}"
     print(f"\n{text}")
     if options.record:
         record(system, title, text)
     sys.exit(0 if all(holds for trial in trials for holds, _ in trial.checks.values()) else 1)
 
 
-def seconds(value):
-    return f"{value:.2f} s"
+def shown(value):
+    """A time, a count, or a list of them, for people."""
+    if isinstance(value, list):
+        return ", ".join(map(shown, value))
+    return f"{value:.2f} s" if isinstance(value, float) else f"{value:,}"
+
+
+def figures(trials):
+    return {
+        trial.kind: {
+            "measures": trial.measures,
+            "checks": {name: {"holds": holds, "seen": seen} for name, (holds, seen) in trial.checks.items()},
+        }
+        for trial in trials
+    }
 
 
 def table(trials):
@@ -251,7 +268,7 @@ def table(trials):
     ]
     rows = dict.fromkeys(name for trial in trials for name in trial.measures)
     for name in rows:
-        lines.append(f"| {name} | " + " | ".join(str(each.measures.get(name, "–")) for each in trials) + " |")
+        lines.append(f"| {name} | " + " | ".join(measured(each, name) for each in trials) + " |")
     rows = dict.fromkeys(name for trial in trials for name in trial.checks)
     for name in rows:
         cells = [verdict(*trial.checks.get(name, (False, "not reached"))) for trial in trials]
@@ -259,32 +276,21 @@ def table(trials):
     return "\n".join(lines) + "\n"
 
 
+def measured(trial, name):
+    return shown(trial.measures[name]) if name in trial.measures else "–"
+
+
 def verdict(holds, seen):
     return ("yes" if holds else "**no**") + (f": {seen}" if seen else "")
 
 
-def describe():
-    """The date, the commit and the machine."""
-    commit = output("git", "-C", TOP, "rev-parse", "--short", "HEAD")
-    if output("git", "-C", TOP, "status", "--porcelain", "--untracked-files=no"):
-        commit += " with changes"
-    memory = int(re.search(r"MemTotal:\s+(\d+)", pathlib.Path("/proc/meminfo").read_text())[1])
-    model = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
-    now = datetime.datetime.now(datetime.timezone.utc)
-    return ", ".join(
-        [
-            f"{now:%Y-%m-%d %H:%M} UTC",
-            f"commit {commit}",
-            f"{os.cpu_count()} processors" + (f" ({model[1]})" if model else ""),
-            f"{memory / 2**20:.0f} GiB",
-            f"Linux {platform.release()}",
-            f"load before {os.getloadavg()[0]:.1f}",
-        ]
-    )
-
-
-def output(*command):
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+def head(context):
+    """What was run, when, of which commit and where."""
+    return ", ".join([
+        f"`{context['command']}`", context["date"], f"zkore {context['zkore']}", context["cpu"],
+        f"{context['memory_gib']:.0f} GiB", f"Linux {context['kernel']}",
+        f"load before {context['load_average_before']:.1f}",
+    ]) + "."
 
 
 def record(system, title, text):
