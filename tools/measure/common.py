@@ -1,11 +1,8 @@
-"""What the tools share that write sections of a page in perf/: building, ensembles on default timing,
-loads, the sections."""
+"""What the tools share that write sections of a page in perf/: building, ensembles on default timing, loads."""
 
-import datetime
 import json
 import os
 import pathlib
-import re
 import subprocess
 import sys
 import tempfile
@@ -17,6 +14,10 @@ for folder in ("tests/ensemble", "tests/faults"):
 # A server's own defaults and those of Apache's sample zoo.cfg; the log's segments are the default too.
 DEFAULT_TIMING = {"tickTime": 2000, "initLimit": 10, "syncLimit": 5}
 APACHE_FLAGS = ["-Xmx1000m"]
+
+
+class Failure(Exception):
+    """Ends the run with a message instead of a trace."""
 
 
 def prepare(parts=("venv", "jars")):
@@ -62,7 +63,7 @@ class Bench:
     def report(self):
         said, _ = self.process.communicate()
         if self.process.returncode != 0:
-            raise SystemExit(f"zkore bench failed: {said}")
+            raise Failure(f"zkore bench failed: {said}")
         with open(self.report_path) as file:
             report = json.load(file)
         os.remove(self.report_path)
@@ -71,22 +72,3 @@ class Bench:
 
 def servers_of(ensemble):
     return ",".join(member.address for member in ensemble.members.values())
-
-
-def record(section, text, options, page="ensemble.md", note=""):
-    """Prints a section, and with --record puts it in place of the old one in a page of perf/."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=TOP, capture_output=True, text=True).stdout.strip()
-    load = os.getloadavg()[0]
-    words = " ".join(word for word in sys.argv[1:] if word != "--record")
-    head = f"`tools/{pathlib.Path(sys.argv[0]).name}{' ' + words if words else ''}`, {datetime.date.today()}, commit {commit}, load average {load:.1f} at its end.{note}"
-    body = f"## {section}\n\n{head}\n\n{text.strip()}\n"
-    say(body)
-    if options.record:
-        path = TOP / "perf" / page
-        old = path.read_text()
-        pattern = re.compile(rf"^## {re.escape(section)}\n.*?(?=^## |\Z)", re.M | re.S)
-        if pattern.search(old):
-            new = pattern.sub(lambda _: body + "\n", old)
-        else:
-            new = old.rstrip() + "\n\n" + body
-        path.write_text(new.rstrip() + "\n")

@@ -75,14 +75,26 @@ def rounded(value):
 
 def write_raw(folder, kind, context, rows):
     """Writes context and rows, a row a line, below `folder`/results; gives the file."""
-    results = folder / "results"
-    results.mkdir(parents=True, exist_ok=True)
-    stamp = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d-%H%M")
-    raw = results / f"{stamp}-{kind}.json"
+    raw = raw_path(folder, kind)
     lines = ",\n".join("    " + json.dumps(row, ensure_ascii=False) for row in rows)
     head = json.dumps(context, ensure_ascii=False, indent=4).replace("\n}", "\n  }")
     raw.write_text(f'{{\n  "context": {head},\n  "rows": [\n{lines}\n  ]\n}}\n')
     return raw
+
+
+def write_figures(folder, kind, context, figures):
+    """Writes context and figures of any form below `folder`/results; gives the file."""
+    raw = raw_path(folder, kind)
+    whole = {"context": context, "figures": rounded(figures)}
+    raw.write_text(json.dumps(whole, ensure_ascii=False, indent=1) + "\n")
+    return raw
+
+
+def raw_path(folder, kind):
+    results = folder / "results"
+    results.mkdir(parents=True, exist_ok=True)
+    stamp = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d-%H%M")
+    return results / f"{stamp}-{kind}.json"
 
 
 def context_table(context, raw):

@@ -180,7 +180,7 @@ def notes(limited):
     return [f"client at its limit ({', '.join(limited)})"] if limited else []
 
 
-def judge(row):
+def judge(row, targets=targets, remarks=remarks):
     """Puts medians, ratios with their spread, targets and remarks into a row that has its rounds."""
     row["median"] = medians(row["rounds"])
     row["ratio"] = ratios(row["median"])
@@ -189,3 +189,23 @@ def judge(row):
     row["targets"] = targets(load_of(row), row["ratio"], limited)
     row["remarks"] = remarks(row["failures"], row["ratio"])
     row["notes"] = notes(limited)
+
+
+def targets_sentence(rows):
+    """How many rows meet each target, of those that it is asked of; nothing where there is none."""
+    found = {}
+    for row in rows:
+        for target in row["targets"]:
+            kind = "reads" if row["operation"] == "get" else "writes"
+            found.setdefault(f"{kind} {target['asked']}", []).append(target["met"])
+    counts = [f"{asked} in {sum(met)} of {len(met)}" for asked, met in found.items()]
+    return [f"Of the targets are met: {'; '.join(counts)}."] if counts else []
+
+
+def latest(row):
+    """A row's latest round, for the terminal."""
+    return "   ".join(
+        f"{name}: {rounds[-1]['ops_s']:>9,.0f}/s {rounds[-1]['server_cpu_us_op']:>6.1f} µs/op "
+        f"p99 {rounds[-1]['p99_us']:>8,.0f} µs"
+        for name, rounds in row["rounds"].items()
+    )

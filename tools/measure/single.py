@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-from common import TOP, say
+from common import TOP, Failure, say
 
 # Where tools/interop-setup puts what it fetches.
 CACHE = pathlib.Path(os.environ.get("ZKORE_INTEROP_CACHE", TOP / "target/interop"))
@@ -34,10 +34,6 @@ snapCount={snap_count}
 4lw.commands.whitelist=*
 admin.enableServer=false
 """
-
-
-class Failure(Exception):
-    """Ends the run with a message instead of a trace."""
 
 
 class Server:

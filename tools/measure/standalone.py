@@ -5,6 +5,7 @@ import re
 
 import chart
 import rows as loads
+import table
 from common import TOP
 from machine import context_table, rounded
 from rows import Load, load_of
@@ -47,7 +48,7 @@ def document(context, rows, raw):
     ]
     for operation in dict.fromkeys(row["operation"] for row in rows):
         group = [row for row in rows if row["operation"] == operation]
-        lines += [f"## {operation}", "", *table(group), ""]
+        lines += [f"## {operation}", "", *table.lines(group), ""]
     return "\n".join(lines + context_table(context, raw))
 
 
@@ -57,68 +58,10 @@ def verdict(rows):
     good = [row for row in rows if not row["remarks"]]
     sentences = [
         f"{len(good)} of {len(rows)} rows reach at least 3 times Apache's throughput or at most a "
-        "third of its processor time, with p99 and p99.9 no worse."
+        "third of its processor time, with p99 and p99.9 no worse.",
+        *loads.targets_sentence(rows),
     ]
-    if met := targets_met(rows):
-        counts = [f"{asked} in {sum(rows)} of {len(rows)}" for asked, rows in met.items()]
-        sentences.append(f"Of the targets are met: {'; '.join(counts)}.")
     return " ".join(sentences) + " Each row says what it misses."
-
-
-def targets_met(rows):
-    """By what is asked for, whether each row that it is asked of meets it."""
-    found = {}
-    for row in rows:
-        for target in row["targets"]:
-            kind = "reads" if row["operation"] == "get" else "writes"
-            found.setdefault(f"{kind} {target['asked']}", []).append(target["met"])
-    return found
-
-
-COLUMNS = (
-    ("ops/s", "ops_s", ",.0f"), ("CPU µs/op", "server_cpu_us_op", ".2f"), ("p50 µs", "p50_us", ",.0f"),
-    ("p99 µs", "p99_us", ",.0f"), ("p99.9 µs", "p99_9_us", ",.0f"), ("RSS MiB", "server_rss_mib", ",.0f"),
-)
-
-
-def table(rows):
-    head = ["bytes", "conn × pipe"]
-    for name, _, _ in COLUMNS:
-        head += [f"{name} Apache", "zkore", "×"]
-    with_responder = any("of_responder" in row["ratio"] for row in rows)
-    if with_responder:
-        head += ["ops/s responder", "zkore, of that", "CPU µs/op responder", "of zkore's"]
-    head += ["client CPUs Apache", "zkore"]
-    rule = "|---:|---|" + "---:|" * (len(head) - 2) + "---|---|"
-    head += ["targets", "remarks"]
-    return ["| " + " | ".join(head) + " |", rule, *(line(row, with_responder) for row in rows)]
-
-
-def line(row, with_responder):
-    def figure(name, key, form):
-        return format(row["median"][name][key], form) if name in row["median"] else "–"
-
-    cells = [str(row["value_bytes"]), f"{row['connections']} × {row['pipeline']}"]
-    for _, key, form in COLUMNS:
-        cells += [figure("apache", key, form), figure("zkore", key, form), ratio_cell(row, key)]
-    if with_responder:
-        cells += [figure("responder", "ops_s", ",.0f"), ratio_cell(row, "of_responder", ".0%")]
-        cells += [figure("responder", "server_cpu_us_op", ".2f"), ratio_cell(row, "of_responder_cpu", ".0%")]
-    cells += [figure("apache", "client_cpus", ".2f"), figure("zkore", "client_cpus", ".2f")]
-    cells.append("; ".join(target["asked"] + ("" if target["met"] else " **missed**")
-                           for target in row["targets"]))
-    cells.append("; ".join(row["remarks"] + row["notes"]))
-    return "| " + " | ".join(cells) + " |"
-
-
-def ratio_cell(row, key, form=".2f"):
-    """The ratio of the medians, and its least and most over the rounds where there were more than one."""
-    if key not in row["ratio"]:
-        return "–"
-    spread = ""
-    if loads.rounds_done(row) > 1 and key in row["spread"]:
-        spread = f" ({'–'.join(format(value, form) for value in row['spread'][key])})"
-    return f"**{row['ratio'][key]:{form}}**{spread}"
 
 
 def compared(rows):

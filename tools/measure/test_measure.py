@@ -12,14 +12,17 @@ import xml.etree.ElementTree as xml
 sys.dont_write_bytecode = True
 
 import chart
+import members
+import pages
 import repeat
 import rows
 import standalone
+import table
 from common import TOP
 from rows import Load
 
 
-def judged(load, zkore, apache, responder=None):
+def with_rounds(load, zkore, apache, responder=None):
     """A row with these figures, of one round or of a list of them; what is not given is equal for all."""
     usual = {"ops_s": 1000.0, "server_cpu_us_op": 10.0, "p50_us": 5.0, "p99_us": 9.0,
              "p99_9_us": 10.0, "server_rss_mib": 100.0, "client_cpus": 0.5}
@@ -28,8 +31,12 @@ def judged(load, zkore, apache, responder=None):
         name: [{**usual, **one} for one in (figures if isinstance(figures, list) else [figures])]
         for name, figures in given.items() if figures is not None
     }
-    row = {**load._asdict(), "failures": [], "rounds": rounds}
-    rows.judge(row)
+    return {**load._asdict(), "failures": [], "rounds": rounds}
+
+
+def judged(*words, judge=rows.judge):
+    row = with_rounds(*words)
+    judge(row)
     return row
 
 
@@ -97,6 +104,40 @@ class Targets(unittest.TestCase):
             self.assertEqual((row["notes"], row["remarks"][-1:]), (["client at its limit (responder)"], ["neither 3× nor ⅓"]))
 
 
+class Members(unittest.TestCase):
+    def judged(self, load, zkore):
+        return judged(load, zkore, {}, judge=members.judge)
+
+    def test_there_are_rows_of_all_that_is_asked_for(self):
+        self.assertEqual((len(members.ROWS), len(set(members.ROWS))), (23, 23))
+        for load in (Load("set", 100, 1, 1), Load("mixed 9:1", 100, 1000, 16), Load("create", 1024, 128, 16)):
+            self.assertIn(load, members.ROWS)
+        self.assertEqual(rows.select("*:128:16:1024", members.ROWS), [Load(operation, 1024, 128, 16) for operation in ("get", "set", "create")])
+        with self.assertRaises(ValueError):
+            rows.select("get:16:64", members.ROWS)
+
+    def test_writes_that_share_the_disk_are_held_to_five_times_and_all_rows_to_three(self):
+        for ops_s, good, remarks in ((5001.0, True, []), (4999.0, False, []), (2999.0, False, ["below 3×"])):
+            row = self.judged(Load("set", 100, 16, 16), {"ops_s": ops_s})
+            self.assertEqual((met(row), row["remarks"]), ({"≥ 5×": good}, remarks))
+        row = self.judged(Load("get", 100, 16, 16), {"ops_s": 2999.0, "server_cpu_us_op": 1.0, "p99_9_us": 11.0})
+        self.assertEqual((row["targets"], row["remarks"]), ([], ["below 3×", "p99.9 worse"]))
+
+    def test_the_section_names_the_settings_and_the_rounds_that_were_done(self):
+        found = [self.judged(Load("set", 100, 16, 16), [{"ops_s": 6000.0}]), self.judged(Load("get", 100, 1, 1), {})]
+        text = members.text(found, 1)
+        for part in ("`zkore.placement=free`", "`-Xmx1000m`", "One round of each row, 1 s each.", "### get",
+                     "1 of 2 rows reach at least 3 times", "writes ≥ 5× in 1 of 1"):
+            self.assertIn(part, text)
+        self.assertNotIn("\n## ", text)
+
+    def test_a_section_takes_the_place_of_the_old_one(self):
+        page = "# Page\n\n## A\n\nold\n\n### of A\n\nold\n\n## B\n\nkept\n"
+        new = "## A\n\nnew\n"
+        self.assertEqual(pages.with_section(page, "A", new), "# Page\n\n## A\n\nnew\n\n## B\n\nkept\n")
+        self.assertEqual(pages.with_section("# Page\n", "A", new), "# Page\n\n## A\n\nnew\n")
+
+
 class Rounds(unittest.TestCase):
     LOAD = Load("set", 100, 16, 16)
 
@@ -104,7 +145,7 @@ class Rounds(unittest.TestCase):
         row = judged(self.LOAD, [{"ops_s": 4000.0}, {"ops_s": 9000.0}, {"ops_s": 8000.0}],
                      [{"ops_s": 1000.0}, {"ops_s": 3000.0}, {"ops_s": 2000.0}])
         self.assertEqual((row["ratio"]["ops_s"], row["spread"]["ops_s"]), (4.0, [3.0, 4.0]))
-        self.assertEqual(standalone.ratio_cell(row, "ops_s"), "**4.00** (3.00–4.00)")
+        self.assertEqual(table.ratio_cell(row, "ops_s"), "**4.00** (3.00–4.00)")
 
     def test_what_is_told_is_what_was_done(self):
         one = judged(self.LOAD, [{}, {}], [{}])
@@ -113,7 +154,7 @@ class Rounds(unittest.TestCase):
         self.assertEqual(rows.rounds_text([one]), "one round of each row")
         self.assertEqual(rows.rounds_text([two]), "2 rounds of each row, the median of each")
         self.assertEqual(rows.rounds_text([one, two]), "1 to 2 rounds of each row, the median of each")
-        self.assertEqual(standalone.ratio_cell(one, "ops_s"), "**1.00**")
+        self.assertEqual(table.ratio_cell(one, "ops_s"), "**1.00**")
 
     def test_the_first_always_takes_place_and_a_further_one_only_where_it_can_end(self):
         for minutes, expected in ((None, 3), (0.1, 1), (2, 2), (3, 3)):

@@ -1,17 +1,15 @@
 """zkore and Apache's server side by side, for the parts of tools/perf-scale."""
 
 import contextlib
-import datetime
-import json
 import os
 import pathlib
 import shutil
 import statistics
 import tempfile
 
+import pages
 import single
-from common import TOP, Bench, record
-from machine import rounded
+from common import TOP, Bench
 from servers import SNAP_COUNT, Server
 
 # As Apache's own scripts set it.
@@ -67,20 +65,13 @@ def load(server, *words):
     report = Bench(f"127.0.0.1:{server.port}", "--server-pid", server.process.pid, *words).report()
     total = report["total"]
     if total["errors"] or total["wrong"] or report["reconnects"]:
-        raise SystemExit(f"{server.name}: {report['errors']}, {total['wrong']} wrong, {report.get('last_break')}")
+        raise single.Failure(f"{server.name}: {report['errors']}, {total['wrong']} wrong, {report.get('last_break')}")
     return report
 
 
 def publish(kind, section, text, options, figures):
     """Prints a section; with --record it goes into perf/scale.md, and the figures to perf/results/."""
-    note = ""
-    if options.record:
-        stamp = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d-%H%M")
-        path = TOP / f"perf/results/{stamp}-scale-{kind}.json"
-        raw = {"context": options.context, "figures": rounded(figures)}
-        path.write_text(json.dumps(raw, ensure_ascii=False, indent=1) + "\n")
-        note = f" Raw figures: [{path.name}](results/{path.name})."
-    record(section, text, options, "scale.md", note)
+    pages.publish(f"scale-{kind}", section, text, options, figures, "scale.md")
 
 
 def median(values):
