@@ -9,6 +9,7 @@ use super::keys::Keys;
 use super::operation::Operation;
 use super::recorder::Recorder;
 use super::request::{Requests, Verdict, append_bare};
+use super::seen::Seen;
 use super::workload::{Generator, Mix, Step};
 
 /// What the sessions of a mix have in common.
@@ -28,6 +29,7 @@ pub struct Mixed {
     mixture: Arc<Mixture>,
     generator: Generator,
     own_prefix: String,
+    seen: Seen,
 }
 
 impl Mixed {
@@ -37,6 +39,7 @@ impl Mixed {
             mixture,
             generator,
             own_prefix: String::new(),
+            seen: Seen::default(),
         }
     }
 }
@@ -44,6 +47,7 @@ impl Mixed {
 impl Actor for Mixed {
     fn begin(&mut self, session_id: i64) -> Option<String> {
         self.generator.forget_created();
+        self.seen.forget();
         let needed = self.mixture.mix.operations();
         needed
             .into_iter()
@@ -78,7 +82,10 @@ impl Actor for Mixed {
         _now_ns: u64,
     ) -> Verdict {
         match reply {
-            Ok(body) => self.mixture.requests.judge(step, &self.own_prefix, body),
+            Ok(body) => {
+                let requests = &self.mixture.requests;
+                requests.judge(step, &self.own_prefix, &mut self.seen, body)
+            }
             Err(code) => Verdict::Refused(code),
         }
     }

@@ -7,7 +7,8 @@
 //! Seams, from pure to dirty:
 //! - [`operation`], [`workload`], [`keys`], [`spread`], [`random`]: which operation on which key
 //!   comes next, and how large and deep a znode is; [`value`]: what it holds;
-//! - [`request`]: requests into bytes, replies into verdicts; [`frame`]: bytes into frames;
+//! - [`request`]: requests into bytes, replies into verdicts, with [`seen`] and [`names`];
+//!   [`frame`]: bytes into frames;
 //! - [`actor`]: what a session does; [`mixed`]: the actor of a mix;
 //! - [`scenes`]: actors that do something together;
 //! - [`pace`]: when an open loop sends;
@@ -34,6 +35,7 @@ mod frame;
 mod html;
 mod keys;
 mod mixed;
+mod names;
 mod operation;
 mod pace;
 mod preset;
@@ -45,6 +47,7 @@ mod request;
 mod responder;
 mod run;
 mod scenes;
+mod seen;
 mod setup;
 mod socket;
 mod spread;

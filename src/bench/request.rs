@@ -9,11 +9,16 @@ use crate::jute::{Decoder, JuteError, Record, op};
 use crate::types::perms;
 
 use super::error::ProtocolError;
+use super::names::Names;
 use super::operation::Operation;
 use super::random::scatter;
+use super::seen::Seen;
 use super::spread::Spread;
 use super::value::Values;
 use super::workload::Step;
+
+/// How the names of the prepared directory's children begin.
+pub const CHILD: &str = "c";
 
 /// Digits of a number in a path.
 const DIGITS: usize = 10;
@@ -36,7 +41,7 @@ pub struct Requests {
     depths: Spread,
     list: String,
     values: Values,
-    children: u32,
+    children: Names,
     multi_size: u32,
     keys: u32,
     /// The encoded ACL that lets anybody do anything.
@@ -94,7 +99,7 @@ impl Requests {
             depths: sizes.depth,
             list: format!("{base}/list"),
             values: Values::new(sizes.value),
-            children: sizes.children,
+            children: Names::new(CHILD, sizes.children),
             multi_size: sizes.multi,
             keys: sizes.keys,
             open_acl: encoded_acl,
@@ -117,6 +122,11 @@ impl Requests {
     /// The directory that getChildren reads.
     pub fn list_directory(&self) -> &str {
         &self.list
+    }
+
+    /// The path of a child of it.
+    pub fn child(&self, number: u32) -> String {
+        format!("{}/{CHILD}{number}", self.list)
     }
 
     /// The directory of a session's own znodes.
@@ -167,7 +177,7 @@ impl Requests {
                     self.append_key(step.target, out);
                     false.encode(out);
                 }
-                Operation::Set => self.append_set(step.target, xid, out),
+                Operation::Set => self.append_set(step.target, step.stamp, out),
                 Operation::Create | Operation::CreateEphemeral => {
                     append_path(own_prefix, step.target, out);
                     self.append_value(step.target, 0, out);
@@ -190,7 +200,7 @@ impl Requests {
                             err: -1,
                         };
                         set.encode(out);
-                        self.append_set(key, xid, out);
+                        self.append_set(key, step.stamp, out);
                     }
                     MULTI_END.encode(out);
                 }
@@ -200,21 +210,28 @@ impl Requests {
         });
     }
 
-    /// Judges the body of a reply to `step` whose header bears no error.
-    pub fn judge(&self, step: Step, own_prefix: &str, body: &[u8]) -> Verdict {
+    /// Judges the body of a reply to `step` whose header bears no error, in a session that has
+    /// `seen` what it has.
+    pub fn judge(&self, step: Step, own_prefix: &str, seen: &mut Seen, body: &[u8]) -> Verdict {
         let from = &mut Decoder::new(body);
+        let key = step.target;
         let right = match step.operation {
-            Operation::Get => self.is_value_of(step.target, from),
-            Operation::Set | Operation::Exists => self.is_stat_of_value(step.target, from),
+            Operation::Get => self
+                .value_of(key, from)
+                .map(|value| value.is_some_and(|(stamp, mzxid)| seen.read(key, mzxid, stamp))),
+            Operation::Set => self
+                .stat_of(key, from)
+                .map(|mzxid| mzxid.is_some_and(|mzxid| seen.wrote(key, mzxid, Some(step.stamp)))),
+            Operation::Exists => self
+                .stat_of(key, from)
+                .map(|mzxid| mzxid.is_some_and(|mzxid| seen.read(key, mzxid, None))),
             Operation::Create | Operation::CreateEphemeral => <&str>::decode(from).map(|path| {
                 path.strip_prefix(own_prefix)
                     .and_then(|digits| digits.parse().ok())
                     == Some(step.target)
             }),
-            Operation::GetChildren => {
-                i32::decode(from).map(|count| i64::from(count) == i64::from(self.children))
-            }
-            Operation::Multi => return self.judge_multi(step.target, from),
+            Operation::GetChildren => self.children.are(from),
+            Operation::Multi => return self.judge_multi(step, seen, from),
             Operation::Sync => <&str>::decode(from).map(|path| path == self.base),
             // Nothing follows the header.
             _ => Ok(true),
@@ -226,11 +243,19 @@ impl Requests {
         }
     }
 
-    fn judge_multi(&self, first: u32, from: &mut Decoder<'_>) -> Verdict {
+    fn judge_multi(&self, step: Step, seen: &mut Seen, from: &mut Decoder<'_>) -> Verdict {
         let mut refused = None;
-        for key in self.multi_keys(first) {
+        let mut zxid = None;
+        for key in self.multi_keys(step.target) {
             let right = MultiHeader::decode(from).and_then(|result| match result.kind {
-                op::SET_DATA => self.is_stat_of_value(key, from),
+                op::SET_DATA => Ok(self.stat_of(key, from)?.is_some_and(|mzxid| {
+                    let stamp = Some(step.stamp);
+                    // All is one write, and new; a key may come twice.
+                    match zxid.replace(mzxid) {
+                        None => seen.wrote(key, mzxid, stamp),
+                        Some(zxid) => zxid == mzxid && seen.read(key, mzxid, stamp),
+                    }
+                })),
                 op::ERROR => {
                     let code = ErrorResponse::decode(from)?.err;
                     // The others of a failed transaction carry 0 or a consequence; the first
@@ -251,14 +276,24 @@ impl Requests {
         }
     }
 
-    fn is_value_of(&self, key: u32, from: &mut Decoder<'_>) -> Result<bool, JuteError> {
+    /// The stamp of a value and the zxid of its write, if it is one of `key`.
+    fn value_of(
+        &self,
+        key: u32,
+        from: &mut Decoder<'_>,
+    ) -> Result<Option<(Option<u32>, i64)>, JuteError> {
         let data = Option::<&[u8]>::decode(from)?.unwrap_or_default();
-        Ok(self.values.matches(key, data) && self.is_stat_of_value(key, from)?)
+        let mzxid = self.stat_of(key, from)?;
+        Ok(mzxid
+            .filter(|_| self.values.matches(key, data))
+            .map(|mzxid| (Values::stamp(data), mzxid)))
     }
 
-    fn is_stat_of_value(&self, key: u32, from: &mut Decoder<'_>) -> Result<bool, JuteError> {
+    /// The zxid of the last write in a Stat, if it is one of `key`.
+    fn stat_of(&self, key: u32, from: &mut Decoder<'_>) -> Result<Option<i64>, JuteError> {
         let stat = Stat::decode(from)?;
-        Ok(usize::try_from(stat.data_length) == Ok(self.values.size(key)))
+        let is_right = usize::try_from(stat.data_length) == Ok(self.values.size(key));
+        Ok(is_right.then_some(stat.mzxid))
     }
 
     fn multi_keys(&self, first: u32) -> impl Iterator<Item = u32> {
@@ -267,9 +302,9 @@ impl Requests {
             .map(move |offset| ((u64::from(first) + offset) % keys) as u32)
     }
 
-    fn append_set(&self, key: u32, stamp: i32, out: &mut Vec<u8>) {
+    fn append_set(&self, key: u32, stamp: u32, out: &mut Vec<u8>) {
         self.append_key(key, out);
-        self.append_value(key, stamp as u32, out);
+        self.append_value(key, stamp, out);
         (-1).encode(out);
     }
 
@@ -395,7 +430,7 @@ mod tests {
     }
 
     fn step(operation: Operation, target: u32) -> Step {
-        Step { operation, target }
+        Step::new(operation, target)
     }
 
     fn body(bytes: &[u8], kind: i32) -> &[u8] {
@@ -410,6 +445,7 @@ mod tests {
     fn stat() -> Stat {
         Stat {
             data_length: 20,
+            mzxid: 5,
             ..Stat::default()
         }
     }
@@ -456,7 +492,9 @@ mod tests {
             stat: stat(),
         };
         let bytes = reply.to_vec();
-        let judge = |key, bytes: &[u8]| requests.judge(step(Operation::Get, key), OWN, bytes);
+        let judge = |key, bytes: &[u8]| {
+            requests.judge(step(Operation::Get, key), OWN, &mut Seen::default(), bytes)
+        };
         assert_eq!(judge(7, &bytes), Verdict::Right);
         assert_eq!(judge(6, &bytes), Verdict::Wrong);
         assert_eq!(judge(7, &bytes[..30]), Verdict::Wrong);
@@ -484,7 +522,9 @@ mod tests {
             MULTI_END.encode(&mut out);
             out
         };
-        let judge = |bytes: &[u8]| requests.judge(step(Operation::Multi, 0), OWN, bytes);
+        let judge = |bytes: &[u8]| {
+            requests.judge(step(Operation::Multi, 0), OWN, &mut Seen::default(), bytes)
+        };
         assert_eq!(judge(&answer(false)), Verdict::Right);
         assert_eq!(judge(&answer(true)), Verdict::Refused(-101));
         assert_eq!(judge(&answer(false)[..40]), Verdict::Wrong);

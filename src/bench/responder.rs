@@ -23,7 +23,7 @@ use crate::types::ErrorCode;
 
 use super::error::ProtocolError;
 use super::frame::Frames;
-use super::request::framed;
+use super::request::{CHILD, framed};
 use super::value::Values;
 
 /// The token of the listener; connections have the smaller ones.
@@ -53,6 +53,8 @@ pub struct Responder {
     expected: Expected,
     listener: TcpListener,
     poll: Poll,
+    /// Replies so far: each is as new as can be.
+    zxid: i64,
     peers: Vec<Option<Peer>>,
     buffer: Vec<u8>,
 }
@@ -78,6 +80,7 @@ impl Responder {
             expected,
             listener,
             poll,
+            zxid: 0,
             peers: Vec::new(),
             buffer: vec![0; READ_BYTES],
         })
@@ -148,7 +151,7 @@ impl Responder {
             match peer.stream.read(&mut self.buffer) {
                 Ok(0) => return Err(Gone),
                 Ok(count) => {
-                    peer.handle(&self.buffer[..count], place, &self.expected)?;
+                    peer.handle(&self.buffer[..count], place, &self.expected, &mut self.zxid)?;
                     peer.flush()?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -171,7 +174,13 @@ impl From<ProtocolError> for Gone {
 }
 
 impl Peer {
-    fn handle(&mut self, bytes: &[u8], place: usize, expected: &Expected) -> Result<(), Gone> {
+    fn handle(
+        &mut self,
+        bytes: &[u8],
+        place: usize,
+        expected: &Expected,
+        zxid: &mut i64,
+    ) -> Result<(), Gone> {
         let Peer {
             has_session,
             frames,
@@ -182,7 +191,8 @@ impl Peer {
             let mut result = Ok(());
             framed(out, |out| {
                 result = if *has_session {
-                    answer(frame, expected, out)
+                    *zxid += 1;
+                    answer(frame, expected, *zxid, out)
                 } else {
                     *has_session = true;
                     grant(frame, place, out)
@@ -223,12 +233,17 @@ fn grant(frame: &[u8], place: usize, out: &mut Vec<u8>) -> Result<(), JuteError>
     Ok(())
 }
 
-fn answer(frame: &[u8], expected: &Expected, out: &mut Vec<u8>) -> Result<(), JuteError> {
+fn answer(
+    frame: &[u8],
+    expected: &Expected,
+    zxid: i64,
+    out: &mut Vec<u8>,
+) -> Result<(), JuteError> {
     let from = &mut Decoder::new(frame);
     let header = RequestHeader::decode(from)?;
     let reply = ReplyHeader {
         xid: header.xid,
-        zxid: 1,
+        zxid,
         err: ErrorCode::Ok.code(),
     };
     reply.encode(out);
@@ -237,19 +252,19 @@ fn answer(frame: &[u8], expected: &Expected, out: &mut Vec<u8>) -> Result<(), Ju
             let key = key_of(<&str>::decode(from)?);
             let size = expected.values.size(key);
             (size as i32).encode(out);
-            expected.values.append(key, 0, out);
-            stat(size).encode(out);
+            expected.values.append(key, zxid as u32, out);
+            stat(size, zxid).encode(out);
         }
         op::EXISTS => {
             let key = key_of(<&str>::decode(from)?);
-            stat(expected.values.size(key)).encode(out);
+            stat(expected.values.size(key), zxid).encode(out);
         }
-        op::SET_DATA => set(from, out)?,
+        op::SET_DATA => set(from, zxid, out)?,
         op::CREATE => CreateRequest::decode(from)?.path.encode(out),
         op::GET_CHILDREN => {
             (expected.children as i32).encode(out);
             for child in 0..expected.children {
-                format!("c{child}").as_str().encode(out);
+                format!("{CHILD}{child}").as_str().encode(out);
             }
         }
         op::MULTI => loop {
@@ -258,7 +273,7 @@ fn answer(frame: &[u8], expected: &Expected, out: &mut Vec<u8>) -> Result<(), Ju
             if header == MULTI_END {
                 break;
             }
-            set(from, out)?;
+            set(from, zxid, out)?;
         },
         op::SYNC => <&str>::decode(from)?.encode(out),
         op::DELETE | op::PING | op::CLOSE_SESSION => {}
@@ -267,9 +282,9 @@ fn answer(frame: &[u8], expected: &Expected, out: &mut Vec<u8>) -> Result<(), Ju
     Ok(())
 }
 
-fn set(from: &mut Decoder<'_>, out: &mut Vec<u8>) -> Result<(), JuteError> {
+fn set(from: &mut Decoder<'_>, zxid: i64, out: &mut Vec<u8>) -> Result<(), JuteError> {
     let set = SetDataRequest::decode(from)?;
-    stat(set.data.unwrap_or_default().len()).encode(out);
+    stat(set.data.unwrap_or_default().len(), zxid).encode(out);
     Ok(())
 }
 
@@ -281,8 +296,9 @@ fn key_of(path: &str) -> u32 {
         .unwrap_or(0)
 }
 
-fn stat(data_length: usize) -> Stat {
+fn stat(data_length: usize, mzxid: i64) -> Stat {
     Stat {
+        mzxid,
         data_length: data_length as i32,
         ..Stat::default()
     }

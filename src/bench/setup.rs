@@ -96,11 +96,10 @@ impl Session {
             |key, xid, out| requests.append_create_key(key as u32, xid, out),
             is_done,
         )?;
-        let list = requests.list_directory();
         self.pipeline(
             "create of a child",
             children as usize,
-            |child, xid, out| requests.append_create(&format!("{list}/c{child}"), b"", xid, out),
+            |child, xid, out| requests.append_create(&requests.child(child as u32), b"", xid, out),
             is_done,
         )
     }
@@ -381,7 +380,7 @@ fn append_delete(path: &str, xid: i32, out: &mut Vec<u8>) {
 mod tests {
     use super::super::request::Sizes;
     use super::super::spread::Spread;
-    use super::super::testing;
+    use super::super::testing::{self, Znode};
     use super::*;
 
     fn requests(value: u32) -> Requests {
@@ -421,7 +420,7 @@ mod tests {
         let (address, tree) = testing::serve();
         tree.lock()
             .expect("no thread panicked")
-            .insert("/load/here".to_owned(), b"precious".to_vec());
+            .insert("/load/here".to_owned(), Znode::new(b"precious"));
         let mut session = Session::open(&[address], 30_000).expect("a session");
         let refused = session.claim_base(&requests(10));
         assert!(matches!(refused, Err(BenchError::ForeignBase(base)) if base == "/load/here"));

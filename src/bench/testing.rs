@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -17,7 +18,48 @@ use crate::types::ErrorCode;
 use super::frame::Frames;
 use super::request::{Requests, framed};
 
-type Tree = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
+type Tree = Arc<Mutex<BTreeMap<String, Znode>>>;
+
+/// The last write of any tree.
+static ZXID: AtomicI64 = AtomicI64::new(0);
+
+/// What a path leads to.
+#[derive(Clone, Debug)]
+pub struct Znode {
+    data: Vec<u8>,
+    mzxid: i64,
+}
+
+impl Znode {
+    /// As a write of this moment makes it.
+    pub fn new(data: &[u8]) -> Znode {
+        Znode {
+            data: data.to_vec(),
+            mzxid: ZXID.fetch_add(1, Ordering::Relaxed) + 1,
+        }
+    }
+
+    fn stat(&self) -> Stat {
+        Stat {
+            mzxid: self.mzxid,
+            data_length: self.data.len() as i32,
+            ..Stat::default()
+        }
+    }
+}
+
+/// What a responder does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// Acknowledges writes and forgets them.
+    LosesSets,
+    /// Keeps a write's Stat and the data of before.
+    KeepsOldData,
+    /// Acknowledges writes with the Stat of before, as if there were none.
+    IgnoresSets,
+    /// Lists one child twice and another not.
+    MixesUpChildren,
+}
 
 /// Answers one connection.
 #[derive(Debug, Default)]
@@ -27,6 +69,8 @@ pub struct Responder {
     number: i64,
     has_session: bool,
     frames: Frames,
+    /// What it does wrong, if anything.
+    pub lie: Option<Lie>,
 }
 
 impl Responder {
@@ -112,8 +156,8 @@ impl Responder {
                 if tree.contains_key(create.path) {
                     return Ok(ErrorCode::NodeExists);
                 }
-                let data = create.data.unwrap_or_default().to_vec();
-                tree.insert(create.path.to_owned(), data);
+                let data = create.data.unwrap_or_default();
+                tree.insert(create.path.to_owned(), Znode::new(data));
                 create.path.encode(out);
             }
             op::DELETE => {
@@ -129,52 +173,65 @@ impl Responder {
             }
             op::GET_DATA | op::EXISTS => {
                 let get = GetDataRequest::decode(from)?;
-                let Some(data) = tree.get(get.path) else {
+                let Some(znode) = tree.get(get.path) else {
                     return Ok(ErrorCode::NoNode);
                 };
                 if kind == op::GET_DATA {
-                    Some(&data[..]).encode(out);
+                    Some(&znode.data[..]).encode(out);
                 }
-                stat(data).encode(out);
+                znode.stat().encode(out);
             }
             op::SET_DATA => {
                 let set = SetDataRequest::decode(from)?;
-                let data = set.data.unwrap_or_default().to_vec();
-                stat(&data).encode(out);
-                if tree.insert(set.path.to_owned(), data).is_none() {
+                let Some(znode) = tree.get_mut(set.path) else {
                     return Ok(ErrorCode::NoNode);
-                }
+                };
+                let new = Znode::new(set.data.unwrap_or_default());
+                self.set(znode, new).encode(out);
             }
             op::GET_CHILDREN => {
                 let prefix = GetDataRequest::decode(from)?.path.to_owned() + "/";
-                let names: Vec<&str> = tree
+                let mut names: Vec<&str> = tree
                     .keys()
                     .filter_map(|path| path.strip_prefix(&prefix))
                     .filter(|name| !name.contains('/'))
                     .collect();
+                if self.lie == Some(Lie::MixesUpChildren) {
+                    names[0] = names[1];
+                }
                 names.encode(out);
             }
-            op::MULTI => loop {
-                let header = MultiHeader::decode(from)?;
-                header.encode(out);
-                if header == MULTI_END {
-                    break;
+            op::MULTI => {
+                let mzxid = Znode::new(&[]).mzxid;
+                loop {
+                    let header = MultiHeader::decode(from)?;
+                    header.encode(out);
+                    if header == MULTI_END {
+                        break;
+                    }
+                    let set = SetDataRequest::decode(from)?;
+                    let znode = tree.get_mut(set.path).expect("a key that was prepared");
+                    let data = set.data.unwrap_or_default().to_vec();
+                    self.set(znode, Znode { data, mzxid }).encode(out);
                 }
-                let set = SetDataRequest::decode(from)?;
-                stat(set.data.unwrap_or_default()).encode(out);
-            },
+            }
             op::SYNC => <&str>::decode(from)?.encode(out),
             op::PING | op::CLOSE_SESSION => {}
             other => return Err(JuteError::UnknownType(other)),
         }
         Ok(ErrorCode::Ok)
     }
-}
 
-fn stat(data: &[u8]) -> Stat {
-    Stat {
-        data_length: data.len() as i32,
-        ..Stat::default()
+    /// Writes `new`; the Stat to answer.
+    fn set(&self, znode: &mut Znode, new: Znode) -> Stat {
+        let (before, after) = (znode.stat(), new.stat());
+        match self.lie {
+            Some(Lie::LosesSets) => {}
+            Some(Lie::IgnoresSets) => return before,
+            Some(Lie::KeepsOldData) => znode.mzxid = new.mzxid,
+            _ => *znode = new,
+        }
+        after
     }
 }
 

@@ -63,6 +63,13 @@ impl Values {
         }
     }
 
+    /// The stamp in a value; `None` where it is too short for one.
+    pub fn stamp(data: &[u8]) -> Option<u32> {
+        let (tag, _) = data.split_at_checked(TAG_BYTES)?;
+        let (_, stamp) = tag.split_last_chunk()?;
+        Some(u32::from_be_bytes(*stamp))
+    }
+
     fn slice(&self, key: u32, length: usize) -> &[u8] {
         let start = key as usize % STARTS;
         &self.pattern[start..start + length]
@@ -81,6 +88,7 @@ mod tests {
             values.append(12_345, 6, &mut data);
             assert_eq!(data.len(), size);
             assert!(values.matches(12_345, &data));
+            assert_eq!(Values::stamp(&data), (size >= TAG_BYTES).then_some(6));
             for place in (0..size).filter(|place| size < 8 || !(4..8).contains(place)) {
                 data[place] ^= 1;
                 assert!(!values.matches(12_345, &data), "size {size}, byte {place}");

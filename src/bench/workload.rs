@@ -101,6 +101,19 @@ pub struct Step {
     pub operation: Operation,
     /// The prepared key, or for create and delete the number of the connection's own znode.
     pub target: u32,
+    /// What a write of a key puts into its value, so that it is known again; otherwise 0.
+    pub stamp: u32,
+}
+
+impl Step {
+    /// One that puts no stamp into a value.
+    pub fn new(operation: Operation, target: u32) -> Step {
+        Step {
+            operation,
+            target,
+            stamp: 0,
+        }
+    }
 }
 
 /// The requests of one connection, one after the other.
@@ -109,6 +122,8 @@ pub struct Generator {
     random: Random,
     created: u32,
     deleted: u32,
+    /// Writes of keys so far.
+    written: u32,
 }
 
 impl Generator {
@@ -118,6 +133,7 @@ impl Generator {
             random: Random::new(seed ^ Random::new(connection).next()),
             created: 0,
             deleted: 0,
+            written: 0,
         }
     }
 
@@ -143,7 +159,12 @@ impl Generator {
             }
             _ => 0,
         };
-        Step { operation, target }
+        let mut step = Step::new(operation, target);
+        if matches!(operation, Operation::Set | Operation::Multi) {
+            self.written = self.written.wrapping_add(1);
+            step.stamp = self.written;
+        }
+        step
     }
 
     /// Forgets the connection's own znodes: a new session has a new, empty directory.

@@ -8,7 +8,7 @@ use super::super::pace::Schedule;
 use super::super::recorder::Window;
 use super::super::request::{Sizes, framed};
 use super::super::spread::Spread;
-use super::super::testing::Responder;
+use super::super::testing::{Lie, Responder};
 use super::super::workload::Generator;
 use super::*;
 
@@ -133,6 +133,30 @@ fn every_operation_is_answered_and_timed() {
         count += tally.latency_ns.len();
     }
     assert_eq!(count, 4_000);
+}
+
+#[test]
+fn a_server_that_lies_is_seen_through() {
+    use Operation::{Exists, Get, GetChildren, Multi, Set};
+    for (lie, mix, wrong) in [
+        (Lie::LosesSets, "get,set", Get),
+        (Lie::LosesSets, "exists,set", Exists),
+        (Lie::LosesSets, "get,multi", Get),
+        (Lie::KeepsOldData, "get,set", Get),
+        (Lie::KeepsOldData, "get,multi", Get),
+        (Lie::IgnoresSets, "get,set", Set),
+        (Lie::IgnoresSets, "get,multi", Multi),
+        (Lie::MixesUpChildren, "getChildren,set", GetChildren),
+    ] {
+        let mut world = World::new(mix, false);
+        world.server.lie = Some(lie);
+        for round in 0..100 {
+            world.fill(round * 100);
+            world.exchange(round * 100 + 50);
+        }
+        let tally = world.recorder.tally(wrong).expect("it happened");
+        assert!(tally.wrong > 10, "{lie:?}, {mix}: {} wrong", tally.wrong);
+    }
 }
 
 #[test]

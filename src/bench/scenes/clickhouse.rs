@@ -237,10 +237,7 @@ impl Actor for Inserter {
             self.since_ns = now_ns;
         }
         let operation = self.append(stage, xid, out);
-        Some(Step {
-            operation,
-            target: stage as u32,
-        })
+        Some(Step::new(operation, stage as u32))
     }
 
     fn judge(

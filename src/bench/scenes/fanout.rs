@@ -163,10 +163,7 @@ impl Actor for Writer {
             Some(path) => (Operation::CreateEphemeral, Ask::Create { path, data, mode }),
         };
         ask.append(xid, out);
-        Some(Step {
-            operation,
-            target: 0,
-        })
+        Some(Step::new(operation, 0))
     }
 
     fn judge(
@@ -212,11 +209,7 @@ impl Actor for Watcher {
         if let Some(path) = self.unread.pop() {
             let (path, watch) = (&path[..], false);
             Ask::Get { path, watch }.append(xid, out);
-            let operation = Operation::Get;
-            return Some(Step {
-                operation,
-                target: 1,
-            });
+            return Some(Step::new(Operation::Get, 1));
         }
         if self.watch != Watch::None || self.group.is_under_way() {
             return None;
@@ -228,10 +221,7 @@ impl Actor for Watcher {
             Some(_) => (Operation::GetChildren, Ask::Children { path, watch }),
         };
         ask.append(xid, out);
-        Some(Step {
-            operation,
-            target: 0,
-        })
+        Some(Step::new(operation, 0))
     }
 
     fn judge(

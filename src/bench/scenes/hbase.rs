@@ -105,10 +105,7 @@ impl Actor for Server {
             .append(xid, out),
             _ => Ask::Delete { path }.append(xid, out),
         };
-        Some(Step {
-            operation,
-            target: step,
-        })
+        Some(Step::new(operation, step))
     }
 
     fn judge(

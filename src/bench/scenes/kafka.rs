@@ -258,7 +258,7 @@ impl Actor for Start {
             self.since_ns = now_ns;
         }
         let operation = self.append(target, xid, out);
-        Some(Step { operation, target })
+        Some(Step::new(operation, target))
     }
 
     fn judge(

@@ -145,10 +145,7 @@ impl Actor for Contender {
             }
             Next::Nothing => return None,
         };
-        Some(Step {
-            operation,
-            target: 0,
-        })
+        Some(Step::new(operation, 0))
     }
 
     fn judge(
