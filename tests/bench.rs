@@ -292,6 +292,32 @@ fn two_targets_are_compared_in_turns() {
 }
 
 #[test]
+fn a_scenario_begins_anew_in_every_round() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::start(folder.path());
+    let address = &server.address;
+    let targets = ["one", "two"].map(|name| format!("--target={name}={address}"));
+    let load = [
+        "--rounds=2",
+        "--",
+        "--scenario=locks",
+        "--keys=1",
+        "--connections=4",
+        "--duration=300ms",
+        "--warmup=0",
+        "--base=/bench-rounds",
+    ];
+    let output = Command::new(env!("CARGO_BIN_EXE_zkore"))
+        .args(["bench", "compare"])
+        .args(targets)
+        .args(load)
+        .output()
+        .expect("the program is there");
+    // The lock that somebody held at the end of a round is free in the next.
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
 fn every_preset_runs_and_measures_what_it_is_for() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let server = Server::start(folder.path());

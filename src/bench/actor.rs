@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use crate::jute::proto::WatcherEvent;
+
+use super::operation::Operation;
 use super::recorder::Recorder;
 use super::request::Verdict;
 use super::workload::Step;
@@ -34,6 +37,8 @@ pub trait Actor: fmt::Debug + Send {
         now_ns: u64,
     ) -> Verdict;
 
-    /// A watch event for `path` came.
-    fn notified(&mut self, _path: &str, _recorder: &mut Recorder, _now_ns: u64) {}
+    /// A watch event came. One that nobody waits for is wrong.
+    fn notified(&mut self, _event: &WatcherEvent<'_>, recorder: &mut Recorder, now_ns: u64) {
+        recorder.answered(Operation::Event, Verdict::Wrong, now_ns, now_ns);
+    }
 }

@@ -288,7 +288,10 @@ impl Connection {
         self.last_zxid = self.last_zxid.max(header.zxid);
         if header.xid == op::XID_NOTIFICATION {
             let event = WatcherEvent::decode(&mut from)?;
-            self.actor.notified(event.path, recorder, now_ns);
+            // The end of a session removes its ephemerals, and it is told of those that it watches.
+            if self.state != State::Closing {
+                self.actor.notified(&event, recorder, now_ns);
+            }
             return Ok(());
         }
         let is_due = self

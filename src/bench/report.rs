@@ -154,7 +154,7 @@ pub struct Entry {
     pub count: u64,
     /// Requests that were refused or lost.
     pub errors: u64,
-    /// Replies that were not what they must be.
+    /// Replies that were not what they must be, or such events.
     pub wrong: u64,
     /// Requests that succeeded, a second.
     pub throughput_ops_s: f64,
@@ -239,9 +239,14 @@ impl Report {
         }
     }
 
-    /// Whether something was measured and no reply was wrong.
+    /// Whether something was measured and no reply or event was wrong.
     pub fn is_sound(&self) -> bool {
-        self.total.count > 0 && self.total.wrong == 0
+        self.total.count > 0 && self.wrong() == 0
+    }
+
+    /// Replies that were not what they must be, and events that must not be.
+    pub fn wrong(&self) -> u64 {
+        self.operations.values().map(|entry| entry.wrong).sum()
     }
 
     /// One line for whoever watches.
@@ -473,7 +478,7 @@ mod tests {
     fn a_wrong_reply_is_not_sound_and_shows() {
         assert!(report(false).is_sound());
         assert!(!report(true).is_sound());
-        assert!(report(true).table().contains("WRONG   1 replies"));
+        assert!(report(true).table().contains("WRONG   1 replies or events"));
         assert!(!report(false).table().contains("WRONG"));
     }
 }

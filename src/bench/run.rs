@@ -39,8 +39,6 @@ pub struct Stage {
     servers: Vec<SocketAddr>,
     plan: Arc<Plan>,
     mixture: Arc<Mixture>,
-    /// What the sessions do, if not the mixture.
-    scene: Option<Arc<dyn Scene>>,
 }
 
 /// Makes one run.
@@ -68,12 +66,11 @@ impl Stage {
                 session_timeout_ms: options.session_timeout.as_millis() as u32,
             }),
             mixture: Arc::new(mixture(options)),
-            scene: options.scenario.scene(options),
         };
         let requests = &stage.mixture.requests;
         let mut session = Session::open(&stage.servers, stage.plan.session_timeout_ms)?;
         session.claim_base(requests)?;
-        match &stage.scene {
+        match options.scenario.scene(options) {
             None => {
                 progress(options, &format!("preparing {} znodes", options.keys));
                 session.prepare(requests, (options.keys, options.children))?;
@@ -126,10 +123,12 @@ impl Stage {
             answers: AtomicU64::new(0),
         });
         let (ready, is_ready) = mpsc::channel();
+        // Anew for each load, since its actors share what they know of each other.
+        let scene = options.scenario.scene(options);
         let count = options.threads_used();
         let mut threads = Vec::new();
         for thread in 0..count {
-            threads.push(self.spawn(thread, &shared, ready.clone())?);
+            threads.push(self.spawn(thread, scene.as_deref(), &shared, ready.clone())?);
         }
         drop(ready);
         let all_ready = (0..count).all(|_| is_ready.recv().is_ok());
@@ -150,12 +149,13 @@ impl Stage {
     fn spawn(
         &self,
         thread: u32,
+        scene: Option<&dyn Scene>,
         shared: &Arc<Shared>,
         ready: Sender<()>,
     ) -> Result<Load, BenchError> {
         let numbers =
             (thread..self.options.connections).step_by(self.options.threads_used() as usize);
-        let actors = numbers.map(|number| (number, self.actor(number)));
+        let actors = numbers.map(|number| (number, self.actor(scene, number)));
         let driver = Driver::new(
             Arc::clone(&self.plan),
             Arc::clone(shared),
@@ -178,8 +178,9 @@ impl Stage {
         })
     }
 
-    fn actor(&self, number: u32) -> Box<dyn Actor> {
-        if let Some(scene) = &self.scene {
+    /// What a connection does: its part of the scene, or the mixture.
+    fn actor(&self, scene: Option<&dyn Scene>, number: u32) -> Box<dyn Actor> {
+        if let Some(scene) = scene {
             return scene.actor(number);
         }
         let generator = Generator::new(self.options.seed, u64::from(number));

@@ -93,9 +93,12 @@ impl Report {
         for (name, count) in &self.errors {
             writeln!(out, "errors  {name}: {count}")?;
         }
-        if self.total.wrong > 0 {
-            let wrong = self.total.wrong;
-            writeln!(out, "WRONG   {wrong} replies did not hold what they must")?;
+        let wrong = self.wrong();
+        if wrong > 0 {
+            writeln!(
+                out,
+                "WRONG   {wrong} replies or events were not what they must be"
+            )?;
         }
         if self.reconnects > 0 {
             let why = self.last_break.as_deref().unwrap_or("unknown");

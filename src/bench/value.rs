@@ -50,6 +50,18 @@ impl Values {
         out.extend_from_slice(self.slice(key, size - TAG_BYTES));
     }
 
+    /// The value of `key` that `stamp` marks.
+    pub fn of(&self, key: u32, stamp: u32) -> Vec<u8> {
+        let mut data = Vec::with_capacity(self.size(key));
+        self.append(key, stamp, &mut data);
+        data
+    }
+
+    /// Whether `data` is the value of `key` that `stamp` marks, as far as it has room for one.
+    pub fn is(&self, key: u32, stamp: u32, data: &[u8]) -> bool {
+        self.matches(key, data) && Values::stamp(data).is_none_or(|known| known == stamp)
+    }
+
     /// Whether `data` is a value of `key`, whatever its stamp.
     pub fn matches(&self, key: u32, data: &[u8]) -> bool {
         if data.len() != self.size(key) {
@@ -89,6 +101,8 @@ mod tests {
             assert_eq!(data.len(), size);
             assert!(values.matches(12_345, &data));
             assert_eq!(Values::stamp(&data), (size >= TAG_BYTES).then_some(6));
+            assert!(values.is(12_345, 6, &values.of(12_345, 6)));
+            assert_eq!(values.is(12_345, 7, &data), size < TAG_BYTES);
             for place in (0..size).filter(|place| size < 8 || !(4..8).contains(place)) {
                 data[place] ^= 1;
                 assert!(!values.matches(12_345, &data), "size {size}, byte {place}");

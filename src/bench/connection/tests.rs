@@ -160,6 +160,29 @@ fn a_server_that_lies_is_seen_through() {
 }
 
 #[test]
+fn events_that_nobody_asked_for_are_wrong_but_at_the_end() {
+    let mut event = Vec::new();
+    framed(&mut event, |out| {
+        let header = ReplyHeader {
+            xid: op::XID_NOTIFICATION,
+            ..ReplyHeader::default()
+        };
+        header.encode(out);
+        WatcherEvent::default().encode(out);
+    });
+    let mut world = World::new("get", false);
+    let mut wrong = || {
+        world.receive(&event, 2).expect("a valid event");
+        let tally = world.recorder.tally(Operation::Event);
+        let wrong = tally.map_or(0, |tally| tally.wrong);
+        world.connection.close_when_idle(0);
+        wrong
+    };
+    assert_eq!(wrong(), 1);
+    assert_eq!(wrong(), 1, "the session is being closed");
+}
+
+#[test]
 fn replies_out_of_order_end_it() {
     let mut world = World::new("get", false);
     assert_eq!(world.connection.state(), State::Ready);

@@ -10,6 +10,9 @@ use crate::jute::{Decoder, JuteError, Record, op};
 use super::super::operation::Operation;
 use super::super::request::{framed, header, open_acl};
 
+/// Digits of the number in the name of a sequential znode; so names sort as numbers do.
+const SEQUENCE_DIGITS: usize = 10;
+
 /// How a znode ends, and whether its name gets a number (the flags of a create).
 #[derive(Clone, Copy, Debug)]
 pub enum Mode {
@@ -147,33 +150,46 @@ pub fn append_multi(asks: &[Ask<'_>], xid: i32, out: &mut Vec<u8>) -> Operation 
 /// What a transaction did.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Done {
-    /// The paths that it created, in its order.
-    Created(Vec<String>),
+    /// All of it.
+    All {
+        /// The paths that it created, in its order.
+        created: Vec<String>,
+        /// The versions that it wrote, in its order.
+        versions: Vec<i32>,
+    },
     /// It failed as a whole, with this code.
     Refused(i32),
 }
 
-/// Reads the reply to [`append_multi`].
-pub fn read_multi(body: &[u8]) -> Result<Done, JuteError> {
+/// Reads the reply to [`append_multi`] of operations of these `kinds`, the opcodes of their asks.
+pub fn read_multi(body: &[u8], kinds: &[i32]) -> Result<Done, JuteError> {
     let mut from = Decoder::new(body);
-    let mut created = Vec::new();
+    let (mut created, mut versions) = (Vec::new(), Vec::new());
     let mut refused = None;
-    loop {
-        let header = MultiHeader::decode(&mut from)?;
-        if header == MULTI_END {
-            break;
-        }
-        match header.kind {
-            op::CREATE => created.push(<&str>::decode(&mut from)?.to_owned()),
-            op::SET_DATA => _ = Stat::decode(&mut from)?,
-            op::DELETE | op::CHECK => {}
+    for &kind in kinds {
+        match MultiHeader::decode(&mut from)?.kind {
             op::ERROR => {
                 let code = ErrorResponse::decode(&mut from)?.err;
                 // All but the cause carry 0 or that they were not looked at.
                 refused = refused.filter(|&known| known != 0).or(Some(code));
             }
-            other => return Err(JuteError::UnknownType(other)),
+            other if other != kind => return Err(JuteError::UnknownType(other)),
+            op::CREATE => created.push(<&str>::decode(&mut from)?.to_owned()),
+            op::SET_DATA => versions.push(Stat::decode(&mut from)?.version),
+            _ => {}
         }
     }
-    Ok(refused.map_or(Done::Created(created), Done::Refused))
+    let end = MultiHeader::decode(&mut from)?;
+    if end != MULTI_END {
+        return Err(JuteError::UnknownType(end.kind));
+    }
+    Ok(refused.map_or(Done::All { created, versions }, Done::Refused))
+}
+
+/// Whether `path` is `prefix` and a number as the server gives to a sequential znode.
+pub fn is_numbered(path: &str, prefix: &str) -> bool {
+    let number = path.strip_prefix(prefix);
+    number.is_some_and(|number| {
+        number.len() == SEQUENCE_DIGITS && number.bytes().all(|byte| byte.is_ascii_digit())
+    })
 }

@@ -2,40 +2,48 @@
 //! and a block number, both ephemeral and sequential; then one transaction that adds the log
 //! entry, the block's hash and the part, and gives the block number back; then the replica takes
 //! the entry into its queue, and works it off. What is older than a hundred inserts is removed.
-//! The whole is measured as `insert`. Each session makes one insert at a time.
+//! The whole is measured as `insert`. Each session makes one insert at a time, and each insert has
+//! data of its own.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::jute::Record;
-use crate::jute::proto::CreateResponse;
+use crate::jute::proto::{CreateResponse, GetDataResponse};
+use crate::jute::{Record, op};
 
 use super::super::actor::Actor;
 use super::super::operation::Operation;
 use super::super::recorder::Recorder;
 use super::super::request::Verdict;
+use super::super::value::Values;
 use super::super::workload::Step;
-use super::ask::{Ask, Done, Mode, append_multi, read_multi};
-use super::{Scene, verdict};
+use super::Scene;
+use super::ask::{Ask, Done, Mode, append_multi, is_numbered, read_multi};
 
 /// Inserts whose log entry, hash and part stay (ClickHouse keeps a window of them too).
 const KEPT: usize = 100;
+
+/// How the sequential znodes of a table are called below it.
+const HOLDER: &str = "temp/abandonable_lock-";
+const BLOCK: &str = "block_numbers/block-";
+const ENTRY: &str = "log/log-";
+const QUEUED: &str = "queue/queue-";
 
 /// The scenario.
 #[derive(Debug)]
 pub struct Inserts {
     connections: u32,
     base: String,
-    data: Arc<[u8]>,
+    values: Arc<Values>,
 }
 
 impl Inserts {
     /// One table for each connection.
-    pub fn new(base: &str, connections: u32, data: Vec<u8>) -> Inserts {
+    pub fn new(base: &str, connections: u32, values: Arc<Values>) -> Inserts {
         Inserts {
             connections,
             base: base.to_owned(),
-            data: data.into(),
+            values,
         }
     }
 
@@ -65,8 +73,9 @@ impl Scene for Inserts {
 
     fn actor(&self, number: u32) -> Box<dyn Actor> {
         Box::new(Inserter {
+            number,
             table: self.table(number),
-            data: Arc::clone(&self.data),
+            values: Arc::clone(&self.values),
             next: Some(Stage::Hold),
             session: 0,
             insert: 0,
@@ -82,8 +91,9 @@ impl Scene for Inserts {
 
 #[derive(Debug)]
 struct Inserter {
+    number: u32,
     table: String,
-    data: Arc<[u8]>,
+    values: Arc<Values>,
     /// `None` while a reply is to come.
     next: Option<Stage>,
     session: i64,
@@ -119,6 +129,13 @@ const STAGES: [Stage; 7] = [
     Stage::Remove,
 ];
 
+/// Takes the name of a new sequential znode, which comes after the last one; `None` if it cannot be
+/// that.
+fn take_name(last: &mut String, path: &str, prefix: &str) -> Option<()> {
+    let is_next = is_numbered(path, prefix) && path > last.as_str();
+    is_next.then(|| path.clone_into(last))
+}
+
 impl Inserter {
     fn hash(&self, insert: u64) -> String {
         format!("{}/blocks/{:x}-{insert}", self.table, self.session)
@@ -129,18 +146,19 @@ impl Inserter {
     }
 
     fn append(&self, stage: Stage, xid: i32, out: &mut Vec<u8>) -> Operation {
-        let (table, data) = (&self.table, &self.data[..]);
+        let table = &self.table;
+        let data = &self.values.of(self.number, self.insert as u32)[..];
         let (hash, part) = (&self.hash(self.insert)[..], &self.part(self.insert)[..]);
         let create = |path, mode| Ask::Create { path, data, mode };
         let delete = |path| Ask::Delete { path };
         match stage {
             Stage::Hold => {
-                let path = format!("{table}/temp/abandonable_lock-");
+                let path = format!("{table}/{HOLDER}");
                 create(&path, Mode::EphemeralSequential).append(xid, out)
             }
             Stage::Number => {
                 // That the hash is not there yet is checked by creating and removing it.
-                let path = format!("{table}/block_numbers/block-");
+                let path = format!("{table}/{BLOCK}");
                 let asks = [
                     create(hash, Mode::Persistent),
                     delete(hash),
@@ -149,7 +167,7 @@ impl Inserter {
                 append_multi(&asks, xid, out)
             }
             Stage::Commit => {
-                let path = format!("{table}/log/log-");
+                let path = format!("{table}/{ENTRY}");
                 let asks = [
                     create(&path, Mode::PersistentSequential),
                     create(hash, Mode::Persistent),
@@ -164,7 +182,7 @@ impl Inserter {
                 Ask::Get { path, watch }.append(xid, out)
             }
             Stage::Queue => {
-                let path = format!("{table}/queue/queue-");
+                let path = format!("{table}/{QUEUED}");
                 let pointer = format!("{table}/log_pointer");
                 let set = Ask::Set {
                     path: &pointer,
@@ -184,25 +202,44 @@ impl Inserter {
 
     /// Takes what a stage yields; `None` if the reply is not what it must be.
     fn take(&mut self, stage: Stage, body: &[u8]) -> Option<Verdict> {
-        let created = match stage {
+        const CREATE: i32 = op::CREATE;
+        const DELETE: i32 = op::DELETE;
+        let kinds: &[i32] = match stage {
             Stage::Hold => {
-                CreateResponse::from_slice(body)
-                    .ok()?
-                    .path
-                    .clone_into(&mut self.holder);
+                let path = CreateResponse::from_slice(body).ok()?.path;
+                take_name(&mut self.holder, path, &format!("{}/{HOLDER}", self.table))?;
                 return Some(Verdict::Right);
             }
-            Stage::ReadEntry | Stage::Finish => return Some(Verdict::Right),
-            _ => match read_multi(body).ok()? {
-                Done::Created(created) => created,
-                Done::Refused(code) => return Some(Verdict::Refused(code)),
-            },
+            Stage::ReadEntry => {
+                let data = GetDataResponse::from_slice(body).ok()?.data?;
+                let is_right = self.values.is(self.number, self.insert as u32, data);
+                return is_right.then_some(Verdict::Right);
+            }
+            Stage::Finish => return body.is_empty().then_some(Verdict::Right),
+            Stage::Number => &[CREATE, DELETE, CREATE],
+            Stage::Commit => &[CREATE, CREATE, CREATE, DELETE, DELETE],
+            Stage::Queue => &[CREATE, op::SET_DATA],
+            Stage::Remove => &[DELETE, DELETE, DELETE],
         };
-        match stage {
-            Stage::Number => created.get(1)?.clone_into(&mut self.block),
-            Stage::Commit => created.first()?.clone_into(&mut self.entry),
-            Stage::Queue => created.first()?.clone_into(&mut self.queued),
-            _ => _ = self.kept.pop_front(),
+        let created = match read_multi(body, kinds).ok()? {
+            Done::All { created, .. } => created,
+            Done::Refused(code) => return Some(Verdict::Refused(code)),
+        };
+        let (table, hash) = (&self.table, self.hash(self.insert));
+        match (stage, &created[..]) {
+            (Stage::Number, [first, block]) if *first == hash => {
+                take_name(&mut self.block, block, &format!("{table}/{BLOCK}"))?;
+            }
+            (Stage::Commit, [entry, first, part])
+                if *first == hash && *part == self.part(self.insert) =>
+            {
+                take_name(&mut self.entry, entry, &format!("{table}/{ENTRY}"))?;
+            }
+            (Stage::Queue, [queued]) => {
+                take_name(&mut self.queued, queued, &format!("{table}/{QUEUED}"))?;
+            }
+            (Stage::Remove, []) => _ = self.kept.pop_front(),
+            _ => return None,
         }
         Some(Verdict::Right)
     }
@@ -250,7 +287,7 @@ impl Actor for Inserter {
         let stage = STAGES[step.target as usize];
         let judged = match reply {
             Ok(body) => self.take(stage, body).unwrap_or(Verdict::Wrong),
-            refused => verdict(refused),
+            Err(code) => Verdict::Refused(code),
         };
         self.next = Some(match judged {
             Verdict::Right => self.after(stage, recorder, now_ns),

@@ -5,23 +5,31 @@
 //! set again before the last event is there, so that nothing else is under way meanwhile. In
 //! `service-discovery` a tenth of the connections are writers, each a service whose instance comes
 //! and goes; its watchers read the list of instances anew, and each instance's data.
+//!
+//! Every event must be the one that was asked for, and what is read after it newer than what was
+//! read before.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use crate::client::EventKind;
 use crate::jute::Record;
-use crate::jute::proto::GetChildrenResponse;
+use crate::jute::proto::{CreateResponse, GetChildrenResponse, GetDataResponse, WatcherEvent};
 
 use super::super::actor::Actor;
 use super::super::operation::Operation;
 use super::super::recorder::Recorder;
 use super::super::request::Verdict;
+use super::super::value::Values;
 use super::super::workload::Step;
 use super::ask::{Ask, Mode};
 use super::{Scene, verdict};
 
 /// Connections for each service.
 const PER_SERVICE: u32 = 10;
+
+/// The one instance of a service.
+const INSTANCE: &str = "instance";
 
 /// The scenario.
 #[derive(Debug)]
@@ -32,11 +40,13 @@ pub struct Fanout {
 /// A writer and its watchers.
 #[derive(Debug)]
 struct Group {
+    number: u32,
     /// What is watched.
     path: String,
     /// The instance that comes and goes; none where the znode's data is what changes.
     instance: Option<String>,
-    data: Vec<u8>,
+    /// By group and write.
+    values: Arc<Values>,
     watchers: u32,
     /// Watchers that have set their watch since the last write.
     armed: AtomicU32,
@@ -44,25 +54,29 @@ struct Group {
     heard: AtomicU32,
     /// When the last write was sent; 0 before the first.
     written_ns: AtomicU64,
+    /// Somebody lost a session meanwhile, and with it the order of writes and watches.
+    is_disturbed: AtomicBool,
 }
 
 impl Fanout {
     /// All watch one znode's data.
-    pub fn of_data(base: &str, connections: u32, data: Vec<u8>) -> Fanout {
+    pub fn of_data(base: &str, connections: u32, values: Arc<Values>) -> Fanout {
         let path = format!("{base}/watched");
+        let group = Group::new(0, path, None, values, connections - 1);
         Fanout {
-            groups: vec![Arc::new(Group::new(path, None, data, connections - 1))],
+            groups: vec![Arc::new(group)],
         }
     }
 
     /// Services whose instances are watched.
-    pub fn of_children(base: &str, connections: u32, data: Vec<u8>) -> Fanout {
+    pub fn of_children(base: &str, connections: u32, values: Arc<Values>) -> Fanout {
         let services = connections.div_ceil(PER_SERVICE);
         let group = |number: u32| {
             let path = format!("{base}/service-{number}");
-            let instance = Some(format!("{path}/instance"));
+            let instance = Some(format!("{path}/{INSTANCE}"));
             let members = (connections - number).div_ceil(services);
-            Arc::new(Group::new(path, instance, data.clone(), members - 1))
+            let values = Arc::clone(&values);
+            Arc::new(Group::new(number, path, instance, values, members - 1))
         };
         Fanout {
             groups: (0..services).map(group).collect(),
@@ -78,15 +92,30 @@ impl Group {
             && self.heard.load(Ordering::Acquire) < self.watchers
     }
 
-    fn new(path: String, instance: Option<String>, data: Vec<u8>, watchers: u32) -> Group {
+    /// A session begins; not the first of its connection if others have written already.
+    fn note_session(&self) {
+        if self.written_ns.load(Ordering::Acquire) > 0 {
+            self.is_disturbed.store(true, Ordering::Release);
+        }
+    }
+
+    fn new(
+        number: u32,
+        path: String,
+        instance: Option<String>,
+        values: Arc<Values>,
+        watchers: u32,
+    ) -> Group {
         Group {
+            number,
             path,
             instance,
-            data,
+            values,
             watchers,
             armed: AtomicU32::new(0),
             heard: AtomicU32::new(0),
             written_ns: AtomicU64::new(0),
+            is_disturbed: AtomicBool::new(false),
         }
     }
 }
@@ -95,7 +124,7 @@ impl Scene for Fanout {
     fn znodes(&self) -> Vec<(String, Vec<u8>)> {
         let groups = self.groups.iter();
         groups
-            .map(|group| (group.path.clone(), group.data.clone()))
+            .map(|group| (group.path.clone(), group.values.of(group.number, 0)))
             .collect()
     }
 
@@ -107,12 +136,15 @@ impl Scene for Fanout {
                 group,
                 is_writing: false,
                 is_there: false,
+                written: 0,
             })
         } else {
             Box::new(Watcher {
                 group,
                 watch: Watch::None,
-                unread: Vec::new(),
+                is_unread: false,
+                data_shown: (0, None),
+                list_shown: None,
             })
         }
     }
@@ -124,10 +156,13 @@ struct Writer {
     is_writing: bool,
     /// The instance exists.
     is_there: bool,
+    /// Writes so far, each with data of its own.
+    written: u32,
 }
 
 impl Actor for Writer {
     fn begin(&mut self, _session_id: i64) -> Option<String> {
+        self.group.note_session();
         self.is_writing = false;
         self.is_there = false;
         None
@@ -146,7 +181,9 @@ impl Actor for Writer {
         group.heard.store(0, Ordering::Relaxed);
         group.written_ns.store(now_ns, Ordering::Release);
         self.is_writing = true;
-        let (data, mode) = (&group.data[..], Mode::Ephemeral);
+        self.written = self.written.wrapping_add(1);
+        let data = &group.values.of(group.number, self.written)[..];
+        let mode = Mode::Ephemeral;
         let (operation, ask) = match &group.instance {
             None => {
                 let (path, version) = (&group.path[..], -1);
@@ -175,7 +212,14 @@ impl Actor for Writer {
     ) -> Verdict {
         self.is_writing = false;
         self.is_there = step.operation == Operation::CreateEphemeral;
-        verdict(reply)
+        verdict(reply, |body| match step.operation {
+            Operation::CreateEphemeral => {
+                let created = CreateResponse::from_slice(body).ok()?;
+                Some(self.group.instance.as_deref() == Some(created.path))
+            }
+            Operation::Delete => Some(body.is_empty()),
+            _ => Some(true),
+        })
     }
 }
 
@@ -190,8 +234,49 @@ enum Watch {
 struct Watcher {
     group: Arc<Group>,
     watch: Watch,
-    /// Instances of the last list whose data is not asked for yet.
-    unread: Vec<String>,
+    /// The last list has the instance, whose data is not asked for yet.
+    is_unread: bool,
+    /// The zxid and the stamp of the data that was read last.
+    data_shown: (i64, Option<u32>),
+    /// Whether the list that was read last has the instance.
+    list_shown: Option<bool>,
+}
+
+impl Watcher {
+    /// Whether a reply holds the group's data: of another write than the last if it `is_changed`,
+    /// otherwise of no older one. `None` if it cannot be read.
+    fn is_data_right(&mut self, body: &[u8], is_changed: bool) -> Option<bool> {
+        let GetDataResponse { data, stat } = GetDataResponse::from_slice(body).ok()?;
+        let data = data.unwrap_or_default();
+        let (mzxid, stamp) = (stat.mzxid, Values::stamp(data));
+        let (mzxid_before, stamp_before) = self.data_shown;
+        let is_in_order = if is_changed {
+            mzxid > mzxid_before && (stamp.is_none() || stamp != stamp_before)
+        } else {
+            mzxid >= mzxid_before
+        };
+        let is_right = is_in_order && self.group.values.matches(self.group.number, data);
+        if is_right {
+            self.data_shown = (mzxid, stamp);
+        }
+        Some(is_right)
+    }
+
+    /// Whether a reply lists what can be there: the instance if it was not in the last list, nothing
+    /// if it was. `None` if it cannot be read.
+    fn is_list_right(&mut self, body: &[u8]) -> Option<bool> {
+        let list = GetChildrenResponse::from_slice(body).ok()?.children;
+        let is_there = match list[..] {
+            [] => false,
+            [INSTANCE] => true,
+            _ => return Some(false),
+        };
+        self.is_unread = is_there;
+        let before = self.list_shown.replace(is_there);
+        // The writer does not go on before this watch is set again, unless it was miscounted.
+        let is_disturbed = self.group.is_disturbed.load(Ordering::Acquire);
+        Some(before != Some(is_there) || is_disturbed)
+    }
 }
 
 impl Actor for Watcher {
@@ -201,13 +286,19 @@ impl Actor for Watcher {
             // Nobody is to wait for what this one misses.
             self.group.heard.fetch_add(1, Ordering::AcqRel);
         }
+        self.group.note_session();
         self.watch = Watch::None;
+        self.is_unread = false;
+        self.data_shown = (0, None);
+        self.list_shown = None;
         None
     }
 
     fn next(&mut self, xid: i32, _now_ns: u64, out: &mut Vec<u8>) -> Option<Step> {
-        if let Some(path) = self.unread.pop() {
-            let (path, watch) = (&path[..], false);
+        if let Some(path) = &self.group.instance
+            && std::mem::take(&mut self.is_unread)
+        {
+            let watch = false;
             Ask::Get { path, watch }.append(xid, out);
             return Some(Step::new(Operation::Get, 1));
         }
@@ -236,31 +327,30 @@ impl Actor for Watcher {
             // An instance may have gone since it was listed.
             return match reply {
                 Err(NO_NODE) => Verdict::Right,
-                reply => verdict(reply),
+                reply => verdict(reply, |body| self.is_data_right(body, false)),
             };
         }
-        let body = match reply {
-            Ok(body) => body,
-            Err(code) => {
-                self.watch = Watch::None;
-                return Verdict::Refused(code);
-            }
-        };
-        if step.operation == Operation::GetChildren {
-            let Ok(list) = GetChildrenResponse::from_slice(body) else {
-                return Verdict::Wrong;
-            };
-            let path = &self.group.path;
-            let names = list.children.into_iter();
-            self.unread = names.map(|name| format!("{path}/{name}")).collect();
+        let judged = verdict(reply, |body| match step.operation {
+            Operation::GetChildren => self.is_list_right(body),
+            _ => self.is_data_right(body, true),
+        });
+        if reply.is_ok() {
+            self.watch = Watch::Set;
+            self.group.armed.fetch_add(1, Ordering::AcqRel);
+        } else {
+            self.watch = Watch::None;
         }
-        self.watch = Watch::Set;
-        self.group.armed.fetch_add(1, Ordering::AcqRel);
-        Verdict::Right
+        judged
     }
 
-    fn notified(&mut self, _path: &str, recorder: &mut Recorder, now_ns: u64) {
-        if self.watch != Watch::Set {
+    fn notified(&mut self, event: &WatcherEvent<'_>, recorder: &mut Recorder, now_ns: u64) {
+        let kind = match self.group.instance {
+            None => EventKind::NodeDataChanged,
+            Some(_) => EventKind::NodeChildrenChanged,
+        };
+        let is_due = self.watch == Watch::Set && event.path == self.group.path;
+        if !is_due || event.kind != kind as i32 {
+            recorder.answered(Operation::Event, Verdict::Wrong, now_ns, now_ns);
             return;
         }
         self.watch = Watch::None;

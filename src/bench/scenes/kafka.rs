@@ -5,22 +5,33 @@
 //! One session, as many requests outstanding as the pipeline says (Kafka's
 //! `zookeeper.max.in.flight.requests`, 10). A whole start is measured as `start`; then it begins
 //! anew. Several connections share the topics.
+//!
+//! A partition's state of version v bears the stamp v, so that data and version are seen to belong
+//! together.
 
 use std::sync::Arc;
 
-use crate::jute::Record;
-use crate::jute::proto::{GetChildrenResponse, GetDataResponse, SetDataResponse};
+use crate::jute::proto::{GetDataResponse, SetDataResponse};
+use crate::jute::{Decoder, Record, op};
 
 use super::super::actor::Actor;
+use super::super::names::Names;
 use super::super::operation::Operation;
 use super::super::recorder::Recorder;
 use super::super::request::Verdict;
+use super::super::value::Values;
 use super::super::workload::Step;
+use super::Scene;
 use super::ask::{Ask, Done, append_multi, read_multi};
-use super::{Scene, verdict};
 
 /// Partitions of a topic.
 const PER_TOPIC: u32 = 100;
+
+/// How topics' names begin.
+const TOPIC: &str = "topic-";
+
+/// Bytes of an assignment for each partition, about those of a list of three replicas.
+const PER_ASSIGNMENT: usize = 20;
 
 /// The scenario.
 #[derive(Debug)]
@@ -33,27 +44,39 @@ struct Cluster {
     base: String,
     connections: u32,
     partitions: u32,
-    /// A partition's state.
-    data: Vec<u8>,
+    /// The names of all topics.
+    topics: Names,
+    /// The states, by partition and version.
+    values: Arc<Values>,
 }
 
 impl Controller {
     /// Of a cluster with so many partitions.
-    pub fn new(base: &str, connections: u32, partitions: u32, data: Vec<u8>) -> Controller {
+    pub fn new(base: &str, connections: u32, partitions: u32, values: Arc<Values>) -> Controller {
         Controller {
             cluster: Arc::new(Cluster {
                 base: base.to_owned(),
                 connections,
                 partitions,
-                data,
+                topics: Names::new(TOPIC, topics(partitions)),
+                values,
             }),
         }
     }
 }
 
+fn topics(partitions: u32) -> u32 {
+    partitions.div_ceil(PER_TOPIC)
+}
+
+/// What a topic's znode holds for each of its partitions.
+fn assignment(topic: u32) -> String {
+    format!("{topic:0PER_ASSIGNMENT$}")
+}
+
 impl Cluster {
     fn topics(&self) -> u32 {
-        self.partitions.div_ceil(PER_TOPIC)
+        topics(self.partitions)
     }
 
     fn topics_path(&self) -> String {
@@ -61,7 +84,7 @@ impl Cluster {
     }
 
     fn topic_path(&self, topic: u32) -> String {
-        format!("{}/topic-{topic}", self.topics_path())
+        format!("{}/{TOPIC}{topic}", self.topics_path())
     }
 
     fn state_path(&self, partition: u32) -> String {
@@ -80,7 +103,8 @@ impl Scene for Controller {
             base,
             connections,
             partitions,
-            data,
+            values,
+            ..
         } = &*self.cluster;
         let empty = |path: String| (path, Vec::new());
         let mut znodes = vec![
@@ -89,17 +113,16 @@ impl Scene for Controller {
         ];
         znodes.extend((0..*connections).map(|one| empty(self.cluster.epoch_path(one))));
         for topic in 0..self.cluster.topics() {
-            // About as long as the list of three replicas for each partition.
-            let assignment = vec![b'a'; 20 * PER_TOPIC as usize];
+            let assignment = assignment(topic).repeat(PER_TOPIC as usize);
             let path = self.cluster.topic_path(topic);
-            znodes.push((path.clone(), assignment));
+            znodes.push((path.clone(), assignment.into_bytes()));
             znodes.push(empty(format!("{path}/partitions")));
         }
         for partition in 0..*partitions {
             let state = self.cluster.state_path(partition);
             let parent = state.trim_end_matches("/state").to_owned();
             znodes.push(empty(parent));
-            znodes.push((state, data.clone()));
+            znodes.push((state, values.of(partition, 0)));
         }
         znodes
     }
@@ -183,15 +206,17 @@ impl Start {
                 Ask::Get { path, watch }.append(xid, out)
             }
             Phase::Elections => {
-                let state = cluster.state_path(self.global(place));
+                let partition = self.global(place);
+                let state = cluster.state_path(partition);
+                let version = self.versions[place as usize];
                 let check = Ask::Check {
                     path: &epoch,
                     version: self.epoch_version,
                 };
                 let set = Ask::Set {
                     path: &state,
-                    data: &cluster.data,
-                    version: self.versions[place as usize],
+                    data: &cluster.values.of(partition, version as u32 + 1),
+                    version,
                 };
                 append_multi(&[check, set], xid, out)
             }
@@ -199,23 +224,35 @@ impl Start {
     }
 
     fn read(&mut self, place: u32, body: &[u8]) -> Option<Verdict> {
+        let global = self.global(place);
+        let known = &mut self.versions[..];
         let right = match self.phase {
             Phase::Epoch => {
+                let before = self.epoch_version;
                 self.epoch_version = SetDataResponse::from_slice(body).ok()?.stat.version;
-                true
+                self.epoch_version > before
             }
-            Phase::List => {
-                let topics = GetChildrenResponse::from_slice(body).ok()?.children;
-                topics.len() == self.cluster.topics() as usize
+            Phase::List => self.cluster.topics.are(&mut Decoder::new(body)).ok()?,
+            Phase::Topics => {
+                let data = GetDataResponse::from_slice(body).ok()?.data?;
+                let expected = assignment(global);
+                data.len() == PER_ASSIGNMENT * PER_TOPIC as usize
+                    && data
+                        .chunks(PER_ASSIGNMENT)
+                        .all(|one| one == expected.as_bytes())
             }
-            Phase::Topics => !GetDataResponse::from_slice(body).ok()?.data?.is_empty(),
             Phase::States => {
-                let state = GetDataResponse::from_slice(body).ok()?;
-                self.versions[place as usize] = state.stat.version;
-                state.data.unwrap_or_default() == self.cluster.data
+                let GetDataResponse { data, stat } = GetDataResponse::from_slice(body).ok()?;
+                let (version, data) = (stat.version, data.unwrap_or_default());
+                let before = std::mem::replace(&mut known[place as usize], version);
+                version >= before && self.cluster.values.is(global, version as u32, data)
             }
-            Phase::Elections => match read_multi(body).ok()? {
-                Done::Created(_) => true,
+            Phase::Elections => match read_multi(body, &[op::CHECK, op::SET_DATA]).ok()? {
+                Done::All { versions, .. } => {
+                    let version = &mut known[place as usize];
+                    *version += 1;
+                    versions == [*version]
+                }
                 Done::Refused(code) => return Some(Verdict::Refused(code)),
             },
         };
@@ -245,6 +282,9 @@ impl Actor for Start {
     fn begin(&mut self, _session_id: i64) -> Option<String> {
         self.phase = Phase::Epoch;
         (self.asked, self.answered) = (0, 0);
+        // Another server may not have what the last session saw.
+        self.epoch_version = 0;
+        self.versions.fill(0);
         None
     }
 
@@ -270,7 +310,7 @@ impl Actor for Start {
     ) -> Verdict {
         let judged = match reply {
             Ok(body) => self.read(step.target, body).unwrap_or(Verdict::Wrong),
-            refused => verdict(refused),
+            Err(code) => Verdict::Refused(code),
         };
         self.advance(recorder, now_ns);
         judged

@@ -1,11 +1,13 @@
 //! Locks by ZooKeeper's recipe: an ephemeral sequential znode each, the lowest holds the lock, and
-//! every other watches the one before it. That no two hold a lock at a time is checked.
+//! every other watches the one before it. That no two hold a lock at a time is checked, and that
+//! names and events are those that can be.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
+use crate::client::EventKind;
 use crate::jute::Record;
-use crate::jute::proto::{CreateResponse, GetChildrenResponse};
+use crate::jute::proto::{CreateResponse, GetChildrenResponse, WatcherEvent};
 
 use super::super::actor::Actor;
 use super::super::operation::Operation;
@@ -13,9 +15,12 @@ use super::super::recorder::Recorder;
 use super::super::request::Verdict;
 use super::super::workload::Step;
 use super::Scene;
-use super::ask::{Ask, Mode};
+use super::ask::{Ask, Mode, is_numbered};
 
 const NO_NODE: i32 = -101;
+
+/// How the contenders' znodes are called.
+const CONTENDER: &str = "c-";
 
 /// The scenario.
 #[derive(Debug)]
@@ -56,6 +61,7 @@ impl Scene for Locks {
             lock: Arc::clone(&self.locks[number as usize % self.locks.len()]),
             next: Next::Create,
             own: String::new(),
+            watched: None,
             since_ns: 0,
         })
     }
@@ -67,6 +73,8 @@ struct Contender {
     next: Next,
     /// The path of its own znode.
     own: String,
+    /// The znode whose end it waits for.
+    watched: Option<String>,
     /// When it began to contend.
     since_ns: u64,
 }
@@ -93,10 +101,10 @@ impl Contender {
             return Verdict::Wrong;
         };
         let own = self.own.rsplit('/').next().unwrap_or_default();
-        if !list.children.contains(&own) {
+        let mut names = list.children.iter();
+        if !list.children.contains(&own) || !names.all(|name| is_numbered(name, CONTENDER)) {
             return Verdict::Wrong;
         }
-        // The numbers have ten digits, so names sort as numbers do.
         let before = list.children.iter().filter(|name| **name < own).max();
         if let Some(before) = before {
             self.next = Next::Watch(format!("{}/{before}", self.lock.path));
@@ -117,6 +125,7 @@ impl Actor for Contender {
             self.lock.holders.fetch_sub(1, Ordering::AcqRel);
         }
         self.next = Next::Create;
+        self.watched = None;
         None
     }
 
@@ -124,7 +133,7 @@ impl Actor for Contender {
         let operation = match std::mem::replace(&mut self.next, Next::Nothing) {
             Next::Create => {
                 self.since_ns = now_ns;
-                let path = &format!("{}/c-", self.lock.path)[..];
+                let path = &format!("{}/{CONTENDER}", self.lock.path)[..];
                 let (data, mode) = (&[][..], Mode::EphemeralSequential);
                 Ask::Create { path, data, mode }.append(xid, out)
             }
@@ -133,7 +142,7 @@ impl Actor for Contender {
                 Ask::Children { path, watch }.append(xid, out)
             }
             Next::Watch(path) => {
-                let (path, watch) = (&path[..], true);
+                let (path, watch) = (&self.watched.insert(path)[..], true);
                 Ask::Exists { path, watch }.append(xid, out)
             }
             held @ (Next::Release | Next::Delete) => {
@@ -157,17 +166,20 @@ impl Actor for Contender {
     ) -> Verdict {
         match (step.operation, reply) {
             (Operation::CreateEphemeral, Ok(body)) => match CreateResponse::from_slice(body) {
-                Ok(created) => {
+                Ok(created)
+                    if is_numbered(created.path, &format!("{}/{CONTENDER}", self.lock.path)) =>
+                {
                     created.path.clone_into(&mut self.own);
                     self.next = Next::List;
                     Verdict::Right
                 }
-                Err(_) => Verdict::Wrong,
+                _ => Verdict::Wrong,
             },
             (Operation::GetChildren, Ok(body)) => self.listed(body, recorder, now_ns),
             // The watch is set; its event comes later.
             (Operation::Exists, Ok(_)) => Verdict::Right,
             (Operation::Exists, Err(NO_NODE)) => {
+                self.watched = None;
                 self.next = Next::List;
                 Verdict::Right
             }
@@ -186,9 +198,12 @@ impl Actor for Contender {
         }
     }
 
-    fn notified(&mut self, _path: &str, _recorder: &mut Recorder, _now_ns: u64) {
-        if matches!(self.next, Next::Nothing) {
+    fn notified(&mut self, event: &WatcherEvent<'_>, recorder: &mut Recorder, now_ns: u64) {
+        let is_due = self.watched.take().is_some_and(|path| path == event.path);
+        if is_due && event.kind == EventKind::NodeDeleted as i32 {
             self.next = Next::List;
+        } else {
+            recorder.answered(Operation::Event, Verdict::Wrong, now_ns, now_ns);
         }
     }
 }

@@ -20,6 +20,7 @@ use clap::ValueEnum;
 use super::actor::Actor;
 use super::args::Options;
 use super::request::Verdict;
+use super::value::Values;
 
 /// What the sessions do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -53,28 +54,32 @@ impl Scenario {
     /// The scenario of a run; `None` for a mix.
     pub fn scene(self, options: &Options) -> Option<Arc<dyn Scene>> {
         let base = &options.base;
-        let (_, value_size_max) = options.value_size.bounds();
-        let data = vec![b'z'; value_size_max as usize];
+        let values = Arc::new(Values::new(options.value_size.clone()));
         let (connections, keys) = (options.connections, options.keys);
         Some(match self {
             Scenario::Mix => return None,
-            Scenario::WatchFanout => Arc::new(fanout::Fanout::of_data(base, connections, data)),
+            Scenario::WatchFanout => Arc::new(fanout::Fanout::of_data(base, connections, values)),
             Scenario::ServiceDiscovery => {
-                Arc::new(fanout::Fanout::of_children(base, connections, data))
+                Arc::new(fanout::Fanout::of_children(base, connections, values))
             }
             Scenario::Locks => Arc::new(locks::Locks::new(base, keys)),
             Scenario::KafkaController => {
-                Arc::new(kafka::Controller::new(base, connections, keys, data))
+                Arc::new(kafka::Controller::new(base, connections, keys, values))
             }
-            Scenario::HbaseAssignment => Arc::new(hbase::Assignment::new(base, keys, data)),
+            Scenario::HbaseAssignment => Arc::new(hbase::Assignment::new(base, keys, values)),
             Scenario::ClickhouseInserts => {
-                Arc::new(clickhouse::Inserts::new(base, connections, data))
+                Arc::new(clickhouse::Inserts::new(base, connections, values))
             }
         })
     }
 }
 
-/// The verdict where only the code matters.
-fn verdict(reply: Result<&[u8], i32>) -> Verdict {
-    reply.map_or_else(Verdict::Refused, |_| Verdict::Right)
+/// The verdict on a reply whose body, if there is one, must be as `is_right` says; `None` of it is
+/// a body that cannot be read.
+fn verdict(reply: Result<&[u8], i32>, is_right: impl FnOnce(&[u8]) -> Option<bool>) -> Verdict {
+    match reply {
+        Err(code) => Verdict::Refused(code),
+        Ok(body) if is_right(body) == Some(true) => Verdict::Right,
+        Ok(_) => Verdict::Wrong,
+    }
 }
