@@ -2,13 +2,18 @@
 
 #![allow(clippy::disallowed_methods, reason = "waits for real servers")]
 
+mod support;
+
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use support::free_port;
 use tempfile::TempDir;
 
 /// How long a server may take to answer on a busy machine.
@@ -292,11 +297,6 @@ fn server_config(port: u16) -> String {
     )
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("bound").port()
-}
-
 #[test]
 fn a_server_starts_answers_restarts_and_stops() {
     let port = free_port();
@@ -366,32 +366,204 @@ fn a_server_in_the_foreground_ends_well_when_asked() {
     }
 }
 
+/// A process that is told to stop when dropped.
+struct Terminated(Child);
+
+impl Drop for Terminated {
+    fn drop(&mut self) {
+        if let Ok(None) = self.0.try_wait() {
+            terminate(&self.0);
+            // Nothing is left to do where that fails.
+            let _ = self.0.wait();
+        }
+    }
+}
+
+/// `zkore ensemble` in the folder `e` of a sandbox, and what it prints.
+struct Ensemble {
+    child: Terminated,
+    lines: Receiver<String>,
+    /// The mode that was printed last for each member that serves, by its number.
+    modes: BTreeMap<usize, String>,
+}
+
+impl Ensemble {
+    fn start(sandbox: &Sandbox, members: u16) -> Ensemble {
+        let (count, base_port) = (members.to_string(), base_port(members).to_string());
+        let mut child = sandbox
+            .command(env!("CARGO_BIN_EXE_zkore"))
+            .args(["ensemble", "--members", &count, "--dir", "e"])
+            .args(["--base-port", &base_port])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("zkore runs");
+        let output = BufReader::new(child.stdout.take().expect("piped"));
+        let (send, lines) = channel();
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                if send.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let modes = BTreeMap::new();
+        Ensemble {
+            child: Terminated(child),
+            lines,
+            modes,
+        }
+    }
+
+    /// The next line.
+    fn next(&mut self) -> String {
+        let line = self.lines.recv_timeout(ANSWER_TIMEOUT);
+        let line = line.unwrap_or_else(|error| panic!("{error}, after {:?}", self.modes));
+        // `   12.3 s  server 2: leader`
+        let told = line.split_once(" s  server ").map(|(_, told)| told);
+        if let Some((number, mode)) = told.and_then(|told| told.split_once(": ")) {
+            match (number.parse(), mode) {
+                (Ok(number), "does not serve") => drop(self.modes.remove(&number)),
+                (Ok(number), mode) => drop(self.modes.insert(number, mode.to_owned())),
+                (Err(_), _) => {}
+            }
+        }
+        line
+    }
+
+    /// Passes over lines until one that holds this text.
+    fn hear(&mut self, text: &str) -> String {
+        loop {
+            let line = self.next();
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Passes over lines until these members, and no others, serve under one leader; its number.
+    fn hear_leader(&mut self, members: &[usize]) -> usize {
+        loop {
+            let leads = |number: &&usize| self.modes[number] == "leader";
+            let follow = self.modes.values().filter(|mode| *mode == "follower");
+            if self.modes.keys().eq(members) && follow.count() == members.len() - 1 {
+                return *members
+                    .iter()
+                    .find(leads)
+                    .expect("the one that does not follow");
+            }
+            self.next();
+        }
+    }
+
+    fn stop(&mut self) {
+        terminate(&self.child.0);
+        self.hear("ending all servers");
+        assert!(self.child.0.wait().expect("our child").success());
+    }
+}
+
+fn terminate(child: &Child) {
+    let pid = i32::try_from(child.id()).expect("process ids fit");
+    // SAFETY: a signal to a process that this test started and has not yet waited for.
+    unsafe { libc::kill(pid, libc::SIGTERM) };
+}
+
+/// A port above which those of an ensemble are free.
+fn base_port(members: u16) -> u16 {
+    let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    loop {
+        let base = free_port();
+        let mut ports = (0..members).flat_map(|at| [base + at, base + 100 + at, base + 200 + at]);
+        if ports.all(is_free) {
+            return base;
+        }
+    }
+}
+
 #[test]
 fn an_ensemble_of_one_runs_until_it_is_told_to_stop() {
     let sandbox = Sandbox::new("");
-    let port = free_port().to_string();
-    let arguments = ["ensemble", "--members", "1", "--dir", "e", "--base-port"];
-    let mut child = sandbox
-        .command(env!("CARGO_BIN_EXE_zkore"))
-        .args(arguments)
-        .arg(&port)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("zkore runs");
-    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-    let mut next = || lines.next().expect("more to read").expect("text");
-    assert_eq!(next(), format!("Clients connect to 127.0.0.1:{port}"));
-    assert!(next().starts_with("server 1 is process "));
-    assert!(next().contains("kill -9"));
-    assert!(next().ends_with("server 1: standalone"));
-    let pid = i32::try_from(child.id()).expect("process ids fit");
-    // SAFETY: kill reads no memory of ours; the process is our child, which was not waited for.
-    unsafe { libc::kill(pid, libc::SIGTERM) };
-    assert!(next().ends_with("ending all servers"));
-    assert!(child.wait().expect("our child").success());
+    let mut ensemble = Ensemble::start(&sandbox, 1);
+    let addresses = ensemble.next();
+    assert!(addresses.starts_with("Clients connect to 127.0.0.1:"));
+    assert!(ensemble.next().starts_with("server 1 is process "));
+    assert!(ensemble.next().contains("kill -9"));
+    assert!(ensemble.next().ends_with("server 1: standalone"));
+    ensemble.stop();
     let log = fs::read_to_string(sandbox.path("e/1/zkore.log")).expect("the member's log");
     assert!(log.contains("stopping"), "{log}");
     let other = sandbox.zkore(&["ensemble", "--members", "3", "--dir", "e"]);
     assert_eq!(other.status.code(), Some(2));
     assert!(stderr(&other).contains("is of another ensemble"));
+}
+
+/// What README promises a newcomer: three addresses, and a failover to watch.
+#[test]
+fn an_ensemble_of_three_is_seen_to_fail_over() {
+    let sandbox = Sandbox::new("");
+    let mut ensemble = Ensemble::start(&sandbox, 3);
+    let connect = ensemble.next();
+    let connect = connect.strip_prefix("Clients connect to ").expect(&connect);
+    let addresses: Vec<&str> = connect.split(',').collect();
+    assert_eq!(addresses.len(), 3, "{connect}");
+    let pids: Vec<i32> = (1..=3)
+        .map(|number| {
+            let line = ensemble.next();
+            let rest = line.strip_prefix(&format!("server {number} is process "));
+            let (pid, log) = rest.and_then(|rest| rest.split_once(", ")).expect(&line);
+            assert!(log.starts_with("log in "), "{line}");
+            pid.parse().expect(&line)
+        })
+        .collect();
+    assert!(ensemble.next().contains("kill -9"));
+    let leader = ensemble.hear_leader(&[1, 2, 3]);
+    let cli = |server: &str, arguments: &[&str]| {
+        let output = sandbox.zkore(&[&["cli", "-server", server], arguments].concat());
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+        stdout(&output)
+    };
+    let status = |number: usize| {
+        let output = sandbox.zkore(&["status", &format!("e/{number}/zoo.cfg")]);
+        stdout(&output)
+            .lines()
+            .last()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    cli(connect, &["create", "/a", "before"]);
+    for number in 1..=3 {
+        let mode = if number == leader {
+            "leader"
+        } else {
+            "follower"
+        };
+        assert_eq!(status(number), format!("Mode: {mode}"));
+    }
+
+    // SAFETY: a signal to a process that our child started and has not yet waited for.
+    unsafe { libc::kill(pids[leader - 1], libc::SIGKILL) };
+    ensemble.hear(&format!("server {leader} has ended: signal: 9"));
+    let again = ensemble.hear("to start it again: zkore server ");
+    let others: Vec<usize> = (1..=3).filter(|number| *number != leader).collect();
+    let heir = ensemble.hear_leader(&others);
+    assert_ne!(heir, leader);
+    assert_eq!(status(heir), "Mode: leader");
+    cli(connect, &["set", "/a", "after"]);
+    for number in others {
+        let address = addresses[number - 1];
+        cli(address, &["sync", "/a"]);
+        let got = cli(address, &["get", "/a"]);
+        assert!(got.ends_with("\nafter\n"), "{got}");
+    }
+
+    let (_, config) = again.split_once("zkore server ").expect("just heard");
+    let mut command = sandbox.command(env!("CARGO_BIN_EXE_zkore"));
+    command.args(["server", config]).stderr(Stdio::null());
+    let _returned = Terminated(command.spawn().expect("zkore runs"));
+    assert_eq!(ensemble.hear_leader(&[1, 2, 3]), heir);
+    ensemble.stop();
 }
