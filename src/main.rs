@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -138,14 +139,14 @@ struct SimArguments {
     /// Run the seeds from A to B, without B, on all cores
     #[arg(long, value_name = "A..B")]
     seeds: Option<Seeds>,
-    /// Stop after this time; without seeds, run them from 1 on
-    #[arg(long, value_name = "M")]
-    minutes: Option<u64>,
+    /// Begin no seed after this time, which may be a fraction; without seeds, run them from 1 on
+    #[arg(long, value_name = "M", value_parser = read_minutes)]
+    minutes: Option<Duration>,
     /// How many members: 3, 5, or 5+2 with observers [default: each seed chooses]
     #[arg(long, value_name = "MEMBERS")]
     members: Option<Shape>,
-    /// What is to go wrong: chance, new-epoch, lost-leader, slowness or sleep [default: each seed
-    /// chooses]
+    /// What is to go wrong: chance, new-epoch, lost-leader, slowness, sleep or deposed [default: each
+    /// seed chooses]
     #[arg(long, value_name = "AIM", conflicts_with = "no_faults")]
     aim: Option<Aim>,
     /// Let nothing go wrong
@@ -296,10 +297,8 @@ fn simulate(arguments: &SimArguments) -> Result<ExitCode, Failure> {
         None => Seeds(1..2),
     };
     let seeds = one.or_else(|| arguments.seeds.clone()).unwrap_or(all);
-    let limit_ms = arguments
-        .minutes
-        .map_or(u64::MAX, |minutes| minutes.saturating_mul(60_000));
-    let is_over = || clock.now_ms() >= limit_ms;
+    let limit = arguments.minutes.unwrap_or(Duration::MAX);
+    let is_over = || Duration::from_millis(clock.now_ms()) >= limit;
     let tell = |told: Told<'_>| match told {
         Told::Done(seed, summary) => println!(
             "seed {seed}: {} members, {} writes, checksum {:08x}",
@@ -315,6 +314,12 @@ fn simulate(arguments: &SimArguments) -> Result<ExitCode, Failure> {
         }
         Err(failure) => Err(sim_failure(&failure)),
     }
+}
+
+fn read_minutes(text: &str) -> Result<Duration, String> {
+    let minutes = text.parse().ok();
+    let limit = minutes.and_then(|minutes: f64| Duration::try_from_secs_f64(60.0 * minutes).ok());
+    limit.ok_or_else(|| "wanted a number of minutes, such as 10 or 0.5".to_owned())
 }
 
 fn sim_failure(failure: &sim::Failure) -> Failure {

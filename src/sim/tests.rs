@@ -1,6 +1,8 @@
 //! Ensembles that stand everything, runs that repeat themselves, and bugs that are found.
 
+use std::io::{self, Write};
 use std::thread;
+use std::time::Instant;
 
 use super::*;
 use crate::mutation::{self, Mutation};
@@ -16,17 +18,30 @@ fn threads() -> usize {
 }
 
 #[test]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "how long the simulation takes, not what it does"
+)]
 fn ensembles_stand_what_goes_wrong() {
     let named = std::env::var("ZKORE_SIM_SEEDS").unwrap_or_else(|_| SEEDS.to_owned());
     let seeds: Seeds = named.parse().expect("ZKORE_SIM_SEEDS names seeds");
+    let begun = Instant::now();
     let told = run_seeds(seeds, Options::default(), threads(), &|| false, &|told| {
         if let Told::Failed(failure) = told {
             eprintln!("{failure}");
         }
     });
-    if let Err(failure) = told {
+    if let Err(failure) = &told {
         panic!("seed {}: {}", failure.seed, failure.reason);
     }
+    // Past the test harness, which shows what a test has printed only when it fails. Not a limit: it depends on
+    // what else the machine does. Where nobody reads it nothing is lost.
+    let _ = writeln!(
+        io::stderr(),
+        "{} seeds stood all that went wrong, in {:.1} s",
+        told.unwrap_or_default(),
+        begun.elapsed().as_secs_f64()
+    );
 }
 
 /// What single seeds of the many beyond those above have found; as long as what seeds draw stays the same.
@@ -39,6 +54,43 @@ fn what_was_found_once_stays_mended() {
         let run = run_seed(seed, Options::default());
         assert_eq!(run.err().map(|failure| failure.reason), None, "seed {seed}");
     }
+}
+
+/// What a developer is left with in the morning: what happened last, and which seed shows it again.
+#[test]
+fn a_failure_tells_its_seed_what_is_broken_and_what_happened_last() {
+    let bug = BUGS
+        .iter()
+        .find(|bug| bug.mutation == Mutation::ExpireUnheard);
+    let bug = bug.expect("it is in the table");
+    let found = find(bug).expect("it is found");
+    let invariant = found.invariant.expect("nothing has panicked");
+    assert!(bug.breaks.contains(&invariant), "{invariant}");
+    let text = found.to_string();
+    let (trace, last) = text.rsplit_once('\n').expect("a trace and a verdict");
+    assert_eq!(last, format!("seed {}: {}", found.seed, found.reason));
+    assert!(
+        found.reason.starts_with(&format!("{invariant}: ")),
+        "{last}"
+    );
+    // Each line says when, in ms, and what; the oldest comes first.
+    let mut before_ms = 0.0;
+    for line in trace.lines() {
+        let (time, what) = line
+            .trim_start()
+            .split_once(' ')
+            .expect("a time and an event");
+        let now_ms: f64 = time.parse().expect("a time");
+        assert!(now_ms >= before_ms && !what.trim().is_empty(), "{line}");
+        before_ms = now_ms;
+    }
+    let count = trace.lines().count();
+    assert!((20..=trace::LINES_MAX).contains(&count), "{count} lines");
+
+    mutation::put_in(Some(bug.mutation));
+    let again = run_seed(found.seed, options_of(bug)).expect_err("the same seed");
+    mutation::put_in(None);
+    assert_eq!(again.to_string(), text);
 }
 
 #[test]
@@ -208,13 +260,18 @@ const BUGS: &[Bug] = &[
     bug(Mutation::ReapEarly, Aim::Chance, "3", &[Invariant::Reaping]),
 ];
 
-/// The first failure that a bug causes; what fails without it is none of its.
-fn find(bug: &Bug) -> Option<Failure> {
-    let options = Options {
+/// How runs are to be for a bug to show.
+fn options_of(bug: &Bug) -> Options {
+    Options {
         aim: Some(bug.aim),
         shape: Some(bug.shape.parse().expect("a shape")),
         ..Options::default()
-    };
+    }
+}
+
+/// The first failure that a bug causes; what fails without it is none of its.
+fn find(bug: &Bug) -> Option<Failure> {
+    let options = options_of(bug);
     mutation::put_in(Some(bug.mutation));
     let found = (1..=MUTATION_SEEDS_MAX).find_map(|seed| run_seed(seed, options).err());
     mutation::put_in(None);

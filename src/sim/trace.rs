@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::fmt::{self, Write};
 
 /// Lines that are kept.
-const LINES_MAX: usize = 400;
+pub const LINES_MAX: usize = 400;
 
 /// The record of one run.
 #[derive(Default)]
