@@ -9,7 +9,6 @@
 #[allow(clippy::disallowed_methods, reason = "waits for other processes")]
 mod support;
 
-use std::process::Command;
 use std::time::Duration;
 
 /// Longer than any scenario's own limits, which say where it hangs.
@@ -27,20 +26,7 @@ fn run(file: &str, name: &str, kinds: &str) {
     } else {
         &["venv"]
     };
-    if !support::ready(name, parts) {
-        return;
-    }
-    let folder = support::top().join("tests/ensemble");
-    let mut python = Command::new(support::cache().join("venv/bin/python"));
-    python
-        .arg(folder.join(file))
-        .args([name, kinds])
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .env("ZKORE", support::zkore_binary())
-        .env("ZKORE_INTEROP_CACHE", support::cache());
-    let outcome = support::run(&mut python, LIMIT);
-    assert!(outcome.success(), "{name} {kinds}:\n{}", outcome.output);
-    print!("{}", outcome.output);
+    support::scenario(&format!("ensemble/{file}"), name, kinds, parts, LIMIT);
 }
 
 #[test]

@@ -17,32 +17,13 @@ use std::time::Duration;
 /// Longer than any scenario's own limits, which say where it hangs.
 const LIMIT: Duration = Duration::from_secs(240);
 
-/// With this code a script says that the machine cannot do what it needs; it has said why.
-const CANNOT: i32 = 3;
-
 /// Runs a scenario of `tests/faults/<script>` with as many members of ours as `kinds` has letters.
 fn scenario(script: &str, name: &str, kinds: &str) {
     let parts: &[&str] = match script {
         "partitions.py" => &["venv", "ip"],
         _ => &["venv"],
     };
-    if !support::ready(name, parts) {
-        return;
-    }
-    let mut python = Command::new(support::cache().join("venv/bin/python"));
-    python
-        .arg(support::top().join("tests/faults").join(script))
-        .args([name, kinds])
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .env("ZKORE", support::zkore_binary())
-        .env("ZKORE_INTEROP_CACHE", support::cache());
-    let outcome = support::run(&mut python, LIMIT);
-    if outcome.status.and_then(|status| status.code()) == Some(CANNOT) {
-        support::skip(name, outcome.output.trim());
-        return;
-    }
-    assert!(outcome.success(), "{name} {kinds}:\n{}", outcome.output);
-    print!("{}", outcome.output);
+    support::scenario(&format!("faults/{script}"), name, kinds, parts, LIMIT);
 }
 
 #[test]

@@ -296,6 +296,31 @@ pub fn run(command: &mut Command, limit: Duration) -> Outcome {
     }
 }
 
+/// With this code a script says that the machine cannot do what it needs; it has said why.
+const CANNOT: i32 = 3;
+
+/// Runs a scenario of a script in `tests/`, with members of these kinds, as far as the parts that it needs can be
+/// had; panics with its output if it fails.
+pub fn scenario(script: &str, name: &str, kinds: &str, parts: &[&str], limit: Duration) {
+    if !ready(name, parts) {
+        return;
+    }
+    let mut python = Command::new(cache().join("venv/bin/python"));
+    python
+        .arg(top().join("tests").join(script))
+        .args([name, kinds])
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("ZKORE", zkore_binary())
+        .env("ZKORE_INTEROP_CACHE", cache());
+    let outcome = run(&mut python, limit);
+    if outcome.status.and_then(|status| status.code()) == Some(CANNOT) {
+        skip(name, outcome.output.trim());
+        return;
+    }
+    assert!(outcome.success(), "{name} {kinds}:\n{}", outcome.output);
+    print!("{}", outcome.output);
+}
+
 /// Runs a program that must succeed; panics with its output, and the server's log, if not.
 pub fn must_pass(what: &str, command: &mut Command, limit: Duration, server: &Server) -> String {
     let outcome = run(command, limit);
