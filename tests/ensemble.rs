@@ -89,7 +89,9 @@ fn a_damaged_member_is_mended() {
 
 #[test]
 fn observers_see_all_and_do_not_vote() {
-    scenario("observers", "zzzz");
+    for kinds in ["zzzz", "zaza", "azaz"] {
+        scenario("observers", kinds);
+    }
 }
 
 #[test]
@@ -127,6 +129,7 @@ fn sessions_move_between_apache_and_us() {
 
 #[test]
 fn an_ensemble_moves_from_apache_and_back_under_load() {
-    scenario("migration", "aaa");
-    scenario("migration", "zzz");
+    for kinds in ["aaa", "zzz"] {
+        run("migration.py", "move", kinds);
+    }
 }

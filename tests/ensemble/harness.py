@@ -163,6 +163,12 @@ class Member:
                 return line[len("Mode: ") :]
         return None
 
+    def status(self):
+        """The last line that `zkore status` prints, and whether it found the server to serve."""
+        command = [os.environ["ZKORE"], "status", os.path.join(self.folder, "zoo.cfg")]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        return done.stdout.splitlines()[-1], done.returncode == 0
+
     def metric(self, name):
         for line in self.word("mntr").splitlines():
             if line.split("\t")[0] == "zk_" + name:
