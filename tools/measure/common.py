@@ -1,4 +1,5 @@
-"""What the tools share that write sections of a page in perf/: building, ensembles on default timing, loads."""
+"""What the tools share that write sections of a page in perf/: building, ensembles with the ticks of
+Apache's sample zoo.cfg, loads."""
 
 import json
 import os
@@ -11,8 +12,8 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 for folder in ("tests/ensemble", "tests/faults"):
     sys.path.insert(0, str(TOP / folder))
 
-# A server's own defaults and those of Apache's sample zoo.cfg; the log's segments are the default too.
-DEFAULT_TIMING = {"tickTime": 2000, "initLimit": 10, "syncLimit": 5}
+# As in Apache's sample zoo.cfg; the size of the log's segments is the default.
+SAMPLE_TIMING = {"tickTime": 2000, "initLimit": 10, "syncLimit": 5}
 APACHE_FLAGS = ["-Xmx1000m"]
 
 

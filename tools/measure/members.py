@@ -8,7 +8,7 @@ import repeat
 import rows as loads
 import single
 import table
-from common import APACHE_FLAGS, DEFAULT_TIMING, Bench, Failure, say, servers_of
+from common import APACHE_FLAGS, SAMPLE_TIMING, Bench, Failure, say, servers_of
 from machine import rounded
 from rows import Load
 
@@ -35,8 +35,8 @@ JVM_WARMUP_S = 5
 def run(options):
     from harness import Ensemble
 
-    with Ensemble(["zkore"] * 3, timing=DEFAULT_TIMING, lines=ZKORE_LINES) as ours, Ensemble(
-        ["apache"] * 3, timing=DEFAULT_TIMING, apache_flags=APACHE_FLAGS
+    with Ensemble(["zkore"] * 3, timing=SAMPLE_TIMING, lines=ZKORE_LINES) as ours, Ensemble(
+        ["apache"] * 3, timing=SAMPLE_TIMING, apache_flags=APACHE_FLAGS
     ) as theirs:
         ensembles = {"apache": theirs, "zkore": ours}
         for name, ensemble in ensembles.items():

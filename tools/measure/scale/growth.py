@@ -4,7 +4,7 @@ import dataclasses
 import statistics
 import time
 
-from common import APACHE_FLAGS, DEFAULT_TIMING, TOP, Bench, say, servers_of
+from common import APACHE_FLAGS, SAMPLE_TIMING, TOP, Bench, say, servers_of
 from wire import COUNT_CHILDREN, GET_CHILDREN, Session
 
 from . import curves
@@ -231,7 +231,7 @@ def over_members():
     for members in MEMBERS:
         found = {}
         for name in NAMES:
-            with Ensemble([name] * members, timing=DEFAULT_TIMING, apache_flags=APACHE_FLAGS) as ensemble:
+            with Ensemble([name] * members, timing=SAMPLE_TIMING, apache_flags=APACHE_FLAGS) as ensemble:
                 for member in ensemble.members.values():
                     member.start()
                 if members > 1:
