@@ -424,7 +424,12 @@ fn a_server_tells_the_stages_of_its_writes() {
             "{stage}: {count} of {writes}"
         );
     }
-    for stage in ["log_write_us", "quorum_wait_us", "output_wait_us"] {
+    for stage in [
+        "receive_us",
+        "log_write_us",
+        "quorum_wait_us",
+        "output_wait_us",
+    ] {
         assert!(value(format!("zk_cnt_{stage}")) > 0.0, "{stage}");
     }
     let averages = ["handed", "taken", "published", "answered"]

@@ -1,4 +1,5 @@
-//! Where the time of a write goes, from the moment when a shard takes it in to its answer.
+//! Where the time of a request goes: while a shard takes it in, and until its reply is with the kernel. Of a
+//! write also between the two.
 //!
 //! What starts with `write_` counts from that moment, so the difference of two averages is what
 //! the stage between them took on average. Nothing but that moment travels with a request: a
@@ -9,6 +10,10 @@ use super::{Distribution, Table};
 /// The stages on a shard, in microseconds.
 #[derive(Debug, Default)]
 pub struct ShardStages {
+    /// From taking the first bytes of a turn out of a socket until all that came in the turn is cut
+    /// into requests, the reads among them answered and the writes queued (`receive_us`, ours): the
+    /// longest that a request of the turn has waited. A value a turn, which costs no look at the clock.
+    pub receive: Distribution,
     /// Until a write is handed to the sequencer (`write_handed_us`, ours).
     pub handed: Distribution,
     /// Until it is answered (`write_answered_us`, ours).
@@ -34,12 +39,13 @@ pub struct WriteStages {
 
 impl ShardStages {
     pub(super) fn reset(&self) {
-        for stage in [&self.handed, &self.answered, &self.output] {
+        for stage in [&self.receive, &self.handed, &self.answered, &self.output] {
             stage.reset();
         }
     }
 
     pub(super) fn add_to(&self, table: &mut Table) {
+        table.distribution("receive_us", &self.receive);
         table.distribution("write_handed_us", &self.handed);
         table.distribution("write_answered_us", &self.answered);
         table.distribution("output_wait_us", &self.output);

@@ -98,6 +98,8 @@ struct Intake {
     schedule: Schedule,
     /// When this turn's events came.
     now: Option<Now>,
+    /// Since when bytes come in this turn, in microseconds.
+    receiving_since_us: Option<u64>,
     /// Sockets to be closed that no client has.
     unwanted: Vec<SocketId>,
     /// Clients whose socket takes more, or is broken.
@@ -123,6 +125,7 @@ pub async fn run<S: Sockets>(parts: ShardParts, sockets: S) -> io::Result<()> {
             clock: parts.clock,
             schedule: Schedule::new(parts.heard_interval),
             now: None,
+            receiving_since_us: None,
             unwanted: Vec::new(),
             touched: Vec::new(),
             refusal_log: LogLimit::default(),
@@ -143,8 +146,14 @@ impl<S: Sockets> ShardLoop<S> {
         self.sockets
             .wait(patience, || inbox.is_empty(), |event| intake.take(event))
             .await?;
+        let now_us = self.intake.clock.now_us();
+        if let Some(since_us) = self.intake.receiving_since_us.take() {
+            self.intake
+                .shard
+                .received_all(now_us.saturating_sub(since_us));
+        }
         self.take_messages();
-        self.do_due();
+        self.do_due(now_us);
         self.flush()
     }
 
@@ -178,8 +187,7 @@ impl<S: Sockets> ShardLoop<S> {
         self.intake.shard.admin_answer(gather.conn, &text);
     }
 
-    fn do_due(&mut self) {
-        let now_us = self.intake.clock.now_us();
+    fn do_due(&mut self, now_us: u64) {
         while let Some(due) = self.intake.schedule.poll(now_us) {
             match due {
                 Due::Tick => {
@@ -345,6 +353,7 @@ impl Intake {
                     return;
                 };
                 self.schedule.has_received = true;
+                self.receiving_since_us.get_or_insert(now.us);
                 self.shard.receive(client.conn, bytes, now);
                 if self.shard.messages() >= MESSAGES_BATCH {
                     self.hand_on(Sender::send);

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`Shard::open`] | a socket was accepted; `Err` means: close it at once |
 //! | [`Shard::receive`] | bytes came, cut in any way |
+//! | [`Shard::received_all`] | the bytes of a turn's sockets have been received |
 //! | [`Shard::end_of_input`] | the peer sent its FIN (a read of 0 bytes) |
 //! | [`Shard::sent`] | bytes taken with [`Shard::take_output`] are with the kernel |
 //! | [`Shard::closed`] | the socket is closed, for whatever reason; the last call for a connection |
@@ -386,6 +387,11 @@ impl Shard {
         if conn.output.capacity() > IDLE_BUFFER_MAX {
             conn.output = Vec::new();
         }
+    }
+
+    /// All that a turn's sockets brought in has been received, `elapsed_us` after the first of it was.
+    pub fn received_all(&mut self, elapsed_us: u64) {
+        self.metrics.stages.receive.record(elapsed_us);
     }
 
     /// So many bytes of a connection's output have been handed to the kernel.
