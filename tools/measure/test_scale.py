@@ -41,6 +41,19 @@ class Texts(unittest.TestCase):
         self.assertIn("| … against Apache's live heap | | 2,000 | 0.250, **missed** (≤ 0.2) |", text)
         self.assertIn("| processor ms a second | 19.0 | 190.0 | 0.100, met (≤ 0.2) |", text)
 
+    def test_idle_sessions_are_limited_by_files_or_by_ports_and_it_says_by_which(self):
+        sessions, limits = idle.possible(50_000, 20_000, 28_232)
+        self.assertEqual(sessions, 19_600)
+        self.assertIn("50,000 sessions were not possible. A process may have 20,000 open files here, which was the limit.", limits)
+        self.assertIn("28,232 ports, which limits nothing", limits)
+        sessions, limits = idle.possible(50_000, 1_000_000, 10_000)
+        self.assertEqual(sessions, 10_000)
+        self.assertIn("10,000 ports, which was the limit.", limits)
+        self.assertNotIn("files here, which", limits)
+        # More than one address has ports for.
+        self.assertEqual(idle.possible(50_000, 1_000_000, 28_232)[0], 50_000)
+        self.assertNotIn("not possible", idle.possible(50_000, 1_000_000, 28_232)[1])
+
     def test_fanout_judges_the_median(self):
         text = fanout.text(rounds(writes=9, min=20.0, p50=40.0, p99=60.0, max=70.0, event_p50=20.0), 10_000)
         self.assertIn("| median | 40.0 ms | 400.0 ms | 0.100, met (≤ 0.25) |", text)

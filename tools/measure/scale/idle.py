@@ -1,5 +1,6 @@
 """Many sessions that only ping: the memory and the processor time that they take."""
 
+import pathlib
 import resource
 import time
 
@@ -9,6 +10,8 @@ from .pair import NAMES, median, pair, publish, turns, verdict
 
 # Descriptors of a server, or of the client, beside those of the sessions.
 OTHER_FILES = 400
+# `zkore bench` connects so many sessions from 127.0.0.1, and so many from each further loopback address.
+SESSIONS_AN_ADDRESS = 20_000
 ROUNDS = 2
 WARMUP_SESSIONS = 200
 PING_EVERY_S = 10
@@ -21,12 +24,8 @@ RATIO_MAX = 1 / 5
 
 def run(options):
     _, files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
-    sessions = options.sessions
-    limit = ""
-    if sessions > files_max - OTHER_FILES:
-        limit = (f" {sessions:,} sessions were not possible: a process may have {files_max:,} open files here, and may "
-                 "not raise that limit.")
-        sessions = files_max - OTHER_FILES
+    sessions, limits = possible(options.sessions, files_max, ports())
+    say(limits)
     figures = {name: [] for name in NAMES}
     with pair() as servers:
         # Java's virtual machine compiles what it runs often; few sessions, so that the memory is still to come.
@@ -36,7 +35,31 @@ def run(options):
             figures[name].append(measure(servers[name], sessions))
             say(f"{name}: {figures[name][-1]}")
     raw = {"sessions": sessions, "rounds": figures}
-    publish("idle", "Idle sessions", text(figures, sessions, limit), options, raw)
+    publish("idle", "Idle sessions", text(figures, sessions, limits), options, raw)
+
+
+def ports():
+    """How many ports the kernel has for the connections from one address to one server."""
+    first, last = pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+    return int(last) - int(first) + 1
+
+
+def possible(wanted, files_max, ports_each):
+    """How many of the sessions that are wanted this machine can have, and what limits them in words."""
+    by_files = files_max - OTHER_FILES
+    # Where an address has ports for fewer than the client makes from it, the first address is the end.
+    by_ports = wanted if ports_each >= SESSIONS_AN_ADDRESS else ports_each
+    sessions = min(wanted, by_files, by_ports)
+    found = []
+    if sessions < wanted:
+        found.append(f"{wanted:,} sessions were not possible.")
+    found.append(f"A process may have {files_max:,} open files here" + (", which was the limit." if sessions == by_files else "."))
+    found.append(
+        f"From one address to a server there are {ports_each:,} ports"
+        + (", which was the limit." if sessions == by_ports < wanted else
+           f", which limits nothing: the client connects from a further loopback address after each {SESSIONS_AN_ADDRESS:,}.")
+    )
+    return sessions, " ".join(found)
 
 
 def words(sessions, seconds):
@@ -74,7 +97,7 @@ def cpus(one, seconds):
     return (one.processor_s() - before) / (time.monotonic() - began)
 
 
-def text(figures, sessions, limit):
+def text(figures, sessions, limits):
     def of(name, key):
         return median(round[key] for round in figures[name])
 
@@ -88,7 +111,7 @@ def text(figures, sessions, limit):
     bytes_ratio = first("zkore", "resident_bytes") / first("apache", "resident_bytes")
     heap_ratio = first("zkore", "resident_bytes") / first("apache", "live_heap_bytes")
     lines = [
-        f"{sessions:,} sessions, each pinging every {PING_EVERY_S} s.{limit} Memory is what the resident size grew by "
+        f"{sessions:,} sessions, each pinging every {PING_EVERY_S} s. {limits} Memory is what the resident size grew by "
         "while they were opened for the first time, the kernel's own for their sockets not counted; processor time is that of "
         f"all threads, less what the server took without sessions, the median of {ROUNDS} rounds in turns.",
         "",
