@@ -8,6 +8,8 @@ must hold the same rows: each acknowledged one, once, with its bytes.
 import collections
 import contextlib
 import hashlib
+import pathlib
+import re
 import threading
 import time
 import urllib.error
@@ -110,6 +112,8 @@ class Writer(threading.Thread):
         self.acknowledged = 0
         self.repeated = 0
         self.last_refusal = None
+        # How often ClickHouse gave each of its codes; 319 says that it does not know what became of the insert.
+        self.refusals = collections.Counter()
         self.is_stopping = False
         self.start()
 
@@ -128,6 +132,8 @@ class Writer(threading.Thread):
             return True
         except (AssertionError, OSError) as error:
             self.last_refusal = str(error)
+            code = re.search(r"Code: (\d+)", self.last_refusal)
+            self.refusals[f"code {code[1]}" if code else type(error).__name__] += 1
             return False
 
     def stop(self):
@@ -164,6 +170,8 @@ def run(trial):
     time.sleep(pause_s)
     for writer in writers:
         writer.stop()
+        say(f"{trial.kind}: writer {writer.number} was refused: {dict(writer.refusals) or 'never'}")
+    trace_unknown_parts(trial, zookeeper, replicas[0])
     restart(replicas[0])
     verify(trial, replicas, writers)
     _, took_s = timed(lambda: [replica.query("DROP TABLE trial") for replica in replicas])
@@ -189,6 +197,32 @@ def lose(trial, replica, other_writer):
     trial.return_member(leader)
     replica.start()
     wait_until(replica.is_up, f"{replica.name} answers", 60, 0.1)
+
+
+def trace_unknown_parts(trial, zookeeper, replica):
+    """Parts that the replica serves and the ensemble does not know. ClickHouse keeps a part when the answer to its
+    multi does not come; the multi must then not have been committed, so that no member has it in its log."""
+    names = replica.query("SELECT name FROM system.parts WHERE active AND table = 'trial'").split()
+    zookeeper.sync(TABLE_PATH)
+    paths = [f"{TABLE_PATH}/replicas/{replica.name}/parts/{name}" for name in names]
+    unknown = [path for path in paths if not zookeeper.exists(path)]
+    logged = {path: numbers for path in unknown if (numbers := members_with(trial, path))}
+    for path in unknown:
+        say(f"{trial.kind}: {path} is not in the ensemble; members with it in their log: {logged.get(path, 'none')}")
+    seen = f"{len(unknown)} parts unknown to the ensemble" + (f", logged: {logged}" if logged else "")
+    trial.check("what the ensemble does not know of was never committed", not logged, seen)
+
+
+def members_with(trial, path):
+    """The numbers of the members whose transaction log holds this path: both kinds write it as it is, into
+    log.<zxid>, or into segment.<number>.ahead until that has got its name."""
+
+    def is_logged(member):
+        folder = pathlib.Path(member.data())
+        logs = [*folder.rglob("log.*"), *folder.rglob("segment.*")]
+        return any(path.encode() in log.read_bytes() for log in logs)
+
+    return [member.number for member in trial.ensemble.members.values() if is_logged(member)]
 
 
 def restart(replica):
