@@ -103,7 +103,7 @@ fn every_working_key_has_its_effect() {
         max_session_timeout_ms: 5,
         jute_max_buffer_bytes: 16,
         global_outstanding_limit: 6,
-        snap_count: 8,
+        snap_count: Some(8),
         snap_size_limit_bytes: Some(9 << 10),
         txn_log_size_limit_bytes: Some(10 << 10),
         pre_alloc_bytes: 128 << 10,
@@ -342,7 +342,7 @@ fn the_command_line_outweighs_the_file_and_the_file_the_variables() {
     );
     sources.overrides = vec!["zookeeper.skipACL=no".to_string(), "tickTime=7".to_string()];
     let config = accepted(&sources);
-    assert_eq!(config.snap_count, 20);
+    assert_eq!(config.snap_count, Some(20));
     assert_eq!(config.fsync_warning_threshold_ms, 3);
     assert_eq!(config.jute_max_buffer_bytes, 4096);
     assert!(!config.skip_acl);

@@ -67,9 +67,9 @@ pub struct Config {
     /// or more, default 1,000. (`globalOutstandingLimit`)
     pub global_outstanding_limit: usize,
 
-    /// Most transactions between two snapshots; 2 or more, default 100,000. The actual number is
-    /// random between half of it and it. (`snapCount`)
-    pub snap_count: u32,
+    /// Most transactions between two snapshots; 2 or more. The actual number is random between half of
+    /// it and it. By default 100,000, or half of the znodes where that is more. (`snapCount`)
+    pub snap_count: Option<u32>,
     /// Most bytes of log between two snapshots, drawn likewise; default 4 GiB, `None` is no
     /// limit. (`snapSizeLimitInKb`)
     pub snap_size_limit_bytes: Option<u64>,
@@ -207,7 +207,7 @@ impl Default for Config {
             max_session_timeout_ms: 20 * TICK_TIME_MS_DEFAULT,
             jute_max_buffer_bytes: limits::JUTE_MAX_BUFFER_DEFAULT,
             global_outstanding_limit: limits::GLOBAL_OUTSTANDING_DEFAULT,
-            snap_count: 100_000,
+            snap_count: None,
             snap_size_limit_bytes: Some(4 << 30),
             txn_log_size_limit_bytes: None,
             pre_alloc_bytes: 65_536 * 1024,

@@ -414,7 +414,7 @@ impl Sequencer {
         log.append(zxid, payload);
         self.metrics.commits.increment();
         self.note_applied(&header, &txn, applied, now);
-        self.snapshots.logged(payload.len());
+        self.snapshots.logged(payload.len(), self.tree.node_count());
         self.request_snapshot_if_due();
         Ok(zxid)
     }

@@ -549,7 +549,8 @@ impl Sequencer {
             _ => {}
         }
         // Not before the caller has noted what this does to sessions.
-        self.snapshots.logged(self.payload.len());
+        self.snapshots
+            .logged(self.payload.len(), self.tree.node_count());
         Some(applied)
     }
 

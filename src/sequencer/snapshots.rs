@@ -12,29 +12,37 @@ pub struct SnapshotRequest {
     pub sessions: Vec<(SessionId, i32)>,
 }
 
+/// Transactions between two snapshots where the configuration says nothing, as in Apache's.
+const SNAP_COUNT_DEFAULT: u64 = 100_000;
+/// Or the nodes of the tree divided by this, if that is more. So what a transaction costs in snapshots
+/// does not grow with the tree, and to replay what they lack takes no longer than to load them.
+const NODES_PER_TXN: u64 = 2;
+
 /// Decides when a snapshot is due: after a number of transactions or bytes that is drawn anew each
 /// time from between half of the limit and the limit, so that the members of an ensemble do not all
 /// write theirs at once.
 #[derive(Clone, Debug)]
 pub struct SnapshotPolicy {
-    snap_count: u64,
+    snap_count: Option<u64>,
     size_limit_bytes: Option<u64>,
     seed: u64,
-    due_count: u64,
-    due_bytes: u64,
+    /// What was drawn: parts in 2^32 of the half of a limit that is drawn from.
+    count_share: u64,
+    bytes_share: u64,
     count: u64,
     bytes: u64,
 }
 
 impl SnapshotPolicy {
-    /// A policy for `snapCount` and `snapSizeLimitInKb` (in bytes; `None` is no limit). `seed` feeds the draw.
-    pub fn new(snap_count: u32, size_limit_bytes: Option<u64>, seed: u64) -> Self {
+    /// A policy for `snapCount` (`None` is its default) and `snapSizeLimitInKb` (in bytes; `None` is no
+    /// limit). `seed` feeds the draw.
+    pub fn new(snap_count: Option<u32>, size_limit_bytes: Option<u64>, seed: u64) -> Self {
         let mut policy = SnapshotPolicy {
-            snap_count: u64::from(snap_count.max(2)),
+            snap_count: snap_count.map(|count| u64::from(count.max(2))),
             size_limit_bytes,
             seed: seed | 1,
-            due_count: 0,
-            due_bytes: 0,
+            count_share: 0,
+            bytes_share: 0,
             count: 0,
             bytes: 0,
         };
@@ -42,11 +50,17 @@ impl SnapshotPolicy {
         policy
     }
 
-    /// Counts a transaction; whether a snapshot is due now.
-    pub fn logged(&mut self, bytes: usize) -> bool {
+    /// Counts a transaction, after which the tree has so many nodes; whether a snapshot is due now.
+    pub fn logged(&mut self, bytes: usize, nodes: u64) -> bool {
         self.count += 1;
         self.bytes += bytes as u64;
-        self.count >= self.due_count || self.bytes >= self.due_bytes
+        let snap_count = self
+            .snap_count
+            .unwrap_or_else(|| SNAP_COUNT_DEFAULT.max(nodes / NODES_PER_TXN));
+        self.count >= drawn(snap_count, self.count_share)
+            || self
+                .size_limit_bytes
+                .is_some_and(|limit| self.bytes >= drawn(limit, self.bytes_share))
     }
 
     /// A snapshot is being taken: counts from anew.
@@ -57,11 +71,8 @@ impl SnapshotPolicy {
     }
 
     fn draw(&mut self) {
-        self.due_count = self.snap_count / 2 + self.random() % (self.snap_count / 2).max(1);
-        self.due_bytes = match self.size_limit_bytes {
-            None => u64::MAX,
-            Some(limit) => limit / 2 + self.random() % (limit / 2).max(1),
-        };
+        self.count_share = self.random() >> 32;
+        self.bytes_share = self.random() >> 32;
     }
 
     /// Marsaglia's xorshift: any draw will do, and it must follow from the seed.
@@ -71,6 +82,12 @@ impl SnapshotPolicy {
         self.seed ^= self.seed << 17;
         self.seed
     }
+}
+
+/// Between half of the limit and the limit.
+fn drawn(limit: u64, share: u64) -> u64 {
+    let half = limit / 2;
+    half + ((u128::from(half) * u128::from(share)) >> 32) as u64
 }
 
 /// The snapshots of a sequencer, of which one at most is on its way.
@@ -93,9 +110,9 @@ impl Snapshots {
         }
     }
 
-    /// Counts a transaction.
-    pub fn logged(&mut self, bytes: usize) {
-        self.is_due |= self.policy.logged(bytes);
+    /// Counts a transaction, after which the tree has so many nodes.
+    pub fn logged(&mut self, bytes: usize, nodes: u64) {
+        self.is_due |= self.policy.logged(bytes, nodes);
     }
 
     /// Whether one is due and none is on its way: [`Snapshots::hold`] follows. While one is on its way,
@@ -139,11 +156,11 @@ mod tests {
 
     #[test]
     fn snapshots_come_between_half_the_limit_and_the_limit() {
-        let mut policy = SnapshotPolicy::new(100, None, 42);
+        let mut policy = SnapshotPolicy::new(Some(100), None, 42);
         let mut distances = Vec::new();
         for _ in 0..50 {
             let distance = (1..)
-                .find(|_| policy.logged(10))
+                .find(|_| policy.logged(10, 1))
                 .expect("one is due at last");
             assert!((50..=100).contains(&distance), "{distance}");
             distances.push(distance);
@@ -155,10 +172,21 @@ mod tests {
 
     #[test]
     fn bytes_count_too() {
-        let mut policy = SnapshotPolicy::new(1_000_000, Some(1000), 7);
+        let mut policy = SnapshotPolicy::new(None, Some(1000), 7);
         let distance = (1..)
-            .find(|_| policy.logged(10))
+            .find(|_| policy.logged(10, 1))
             .expect("one is due at last");
         assert!((50..=100).contains(&distance), "{distance}");
+    }
+
+    #[test]
+    fn by_default_a_large_tree_has_them_further_apart() {
+        for (nodes, limit) in [(1, 100_000), (1_000_000, 500_000)] {
+            let mut policy = SnapshotPolicy::new(None, None, 42);
+            let distance = (1..)
+                .find(|_| policy.logged(10, nodes))
+                .expect("one is due at last");
+            assert!((limit / 2..=limit).contains(&distance), "{distance}");
+        }
     }
 }

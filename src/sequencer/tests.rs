@@ -62,7 +62,7 @@ fn sequencer() -> Sequencer {
         config,
         tree,
         SessionTable::new(session, 0),
-        SnapshotPolicy::new(2, None, 1),
+        SnapshotPolicy::new(Some(2), None, 1),
         Arc::new(WriteMetrics::new()),
         Now::default(),
     );

@@ -219,7 +219,7 @@ impl Process {
             config,
             recovered.tree,
             sessions,
-            SnapshotPolicy::new(start.snap_count, None, start.seed),
+            SnapshotPolicy::new(Some(start.snap_count), None, start.seed),
             Arc::new(WriteMetrics::new()),
             now,
         );

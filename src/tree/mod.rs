@@ -145,6 +145,11 @@ impl Tree {
             .digest
     }
 
+    /// Nodes at the tip, the root counted once.
+    pub fn node_count(&self) -> u64 {
+        self.totals.nodes
+    }
+
     /// Figures that any thread may read.
     pub fn stats(&self) -> Arc<TreeStats> {
         Arc::clone(&self.stats)

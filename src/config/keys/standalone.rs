@@ -227,11 +227,11 @@ static DATA_KEYS: &[KeySpec] = &[
             if count < 2 {
                 draft.adjustment = Some("snapCount is 2 at least; taken as 2".to_string());
             }
-            draft.config.snap_count = count.max(2) as u32;
+            draft.config.snap_count = Some(count.max(2) as u32);
             Ok(())
         },
         "Most transactions between two snapshots; a random number from half of it up. Default \
-         100000.",
+         100000, or half of the znodes where that is more.",
     ),
     works(
         "snapSizeLimitInKb",

@@ -67,7 +67,7 @@ impl World {
             config,
             tree,
             SessionTable::new(session, 1),
-            SnapshotPolicy::new(1000, None, 1),
+            SnapshotPolicy::new(Some(1000), None, 1),
             Arc::new(WriteMetrics::new()),
             now,
         );
