@@ -73,7 +73,7 @@ impl World {
             digest_enabled: true,
         };
         // A snapshot would hold a view for ever here.
-        let never = SnapshotPolicy::new(u32::MAX, None, 1);
+        let never = SnapshotPolicy::new(Some(u32::MAX), None, 1);
         let now = Now {
             monotonic_ms: 1,
             wall_ms: 1_700_000_000_000,

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 
 use zkore::exchange::ConnId;
-use zkore::tree::{AclList, Change, ChangeKind, open_acl};
+use zkore::tree::{AclList, ChangeKind, Changed, open_acl};
 use zkore::watch::{AddWatchMode, Watches};
 
 const WATCHES: usize = 100_000;
@@ -13,16 +13,6 @@ const CONNECTIONS: usize = 1_000;
 
 fn path(number: usize) -> String {
     format!("/services/region-{}/instance-{number:08}", number % 100)
-}
-
-fn change(path: String, kind: ChangeKind) -> Change {
-    let acl: AclList = vec![open_acl()].into();
-    Change {
-        path: path.into(),
-        kind,
-        acl: acl.clone(),
-        parent_acl: (kind != ChangeKind::DataChanged).then_some(acl),
-    }
 }
 
 /// One watch a path, spread over the connections.
@@ -34,8 +24,14 @@ fn registered() -> Watches {
     watches
 }
 
-fn fire(watches: &mut Watches, change: &Change) {
-    watches.changed(change, &mut |conn, event, path, _| {
+fn fire(watches: &mut Watches, path: &str, kind: ChangeKind, acl: &AclList) {
+    let change = Changed {
+        path,
+        kind,
+        acl,
+        parent_acl: (kind != ChangeKind::DataChanged).then_some(acl),
+    };
+    watches.changed(&change, &mut |conn, event, path, _| {
         black_box((conn, event, path));
     });
 }
@@ -44,10 +40,10 @@ fn benches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("100,000 watches");
     group.sample_size(10);
 
+    let acl: AclList = [open_acl()].into();
     let mut watches = registered();
-    let unwatched = change("/elsewhere".into(), ChangeKind::DataChanged);
     group.bench_function("change nobody watches", |bencher| {
-        bencher.iter(|| fire(&mut watches, &unwatched));
+        bencher.iter(|| fire(&mut watches, "/elsewhere", ChangeKind::DataChanged, &acl));
     });
     let mut number = 0;
     group.bench_function("fire one and set it again", |bencher| {
@@ -55,14 +51,14 @@ fn benches(criterion: &mut Criterion) {
             number = (number + 7919) % WATCHES;
             let path = path(number);
             let conn = ConnId((number % CONNECTIONS) as u64);
-            fire(&mut watches, &change(path.clone(), ChangeKind::DataChanged));
+            fire(&mut watches, &path, ChangeKind::DataChanged, &acl);
             watches.add_data(&path, conn);
         });
     });
     watches.add("/", ConnId(7), AddWatchMode::PersistentRecursive);
-    let deep = change(path(1) + "/a/b/c/d", ChangeKind::Created);
+    let deep = path(1) + "/a/b/c/d";
     group.bench_function("change below a recursive watch", |bencher| {
-        bencher.iter(|| fire(&mut watches, &deep));
+        bencher.iter(|| fire(&mut watches, &deep, ChangeKind::Created, &acl));
     });
     group.bench_function("register all", |bencher| bencher.iter(registered));
     group.bench_function("fire all on one path", |bencher| {
@@ -73,10 +69,9 @@ fn benches(criterion: &mut Criterion) {
             }
             watches
         };
-        let config = change("/config".into(), ChangeKind::DataChanged);
         bencher.iter_batched_ref(
             everybody,
-            |watches| fire(watches, &config),
+            |watches| fire(watches, "/config", ChangeKind::DataChanged, &acl),
             BatchSize::LargeInput,
         );
     });

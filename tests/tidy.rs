@@ -25,7 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("admin", &["types", "jute", "metrics", "auth", "exchange"]),
-    ("zab", &["types", "mutation", "jute"]),
+    ("zab", &["types", "mutation", "jute", "auth"]),
     (
         "sequencer",
         &[

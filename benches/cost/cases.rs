@@ -17,7 +17,7 @@ use zkore::rt::disk::StdDisk;
 use zkore::sequencer::{self, Log, Sequencer, SequencerConfig, SnapshotPolicy};
 use zkore::session::{SessionConfig, SessionTable};
 use zkore::shard::{self, Shard, ShardConfig, Shared};
-use zkore::tree::{AclList, Change, ChangeKind, Tree, TreeConfig, View, open_acl};
+use zkore::tree::{AclList, ChangeKind, Changed, Tree, TreeConfig, View, open_acl};
 use zkore::types::{SessionId, Zxid};
 use zkore::wal::{Wal, WalOptions};
 use zkore::watch::Watches;
@@ -209,7 +209,7 @@ impl Client {
         };
         let items = vec![Item {
             zxid,
-            changes: Vec::new(),
+            changes: Default::default(),
             answer: Some((origin, attached)),
         }];
         shard.publish(&Batch { items }, now);
@@ -316,7 +316,7 @@ impl Writer {
             digest_enabled: true,
         };
         // A snapshot would hold a view for ever here.
-        let never = SnapshotPolicy::new(u32::MAX, None, 1);
+        let never = SnapshotPolicy::new(Some(u32::MAX), None, 1);
         let now = sequencer::Now {
             monotonic_ms: 1,
             wall_ms: 1_700_000_000_000,
@@ -399,10 +399,10 @@ fn watch_fire() -> Box<dyn FnMut()> {
     let mut number = 0;
     Box::new(move || {
         let path = &paths[next_of(&mut number)];
-        let change = Change {
-            path: path.as_str().into(),
+        let change = Changed {
+            path,
             kind: ChangeKind::DataChanged,
-            acl: acl.clone(),
+            acl: &acl,
             parent_acl: None,
         };
         let mut fired = 0;

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use crate::auth::Identity;
-use crate::tree::{Change, Outcome};
+use crate::tree::{Changes, Outcome};
 use crate::types::{ErrorCode, LinkId, SessionId, Zxid};
 
 /// Index of a shard, from 0.
@@ -145,7 +145,7 @@ pub struct Item {
     /// The tree's zxid after this step; steps that are no transaction repeat the one before.
     pub zxid: Zxid,
     /// What it changed in the tree.
-    pub changes: Vec<Change>,
+    pub changes: Changes,
     /// Whom to answer, and what.
     pub answer: Option<(Origin, Answer)>,
 }

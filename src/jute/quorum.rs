@@ -13,17 +13,17 @@ record! {
         /// Depends on the kind.
         data: Option<&'a [u8]>,
         /// Identities of the client whose request this is.
-        authinfo: Vec<AuthId>,
+        authinfo: Vec<AuthId<'a>>,
     }
 }
 
 record! {
     /// An identity (Apache's `Id`).
-    AuthId {
+    AuthId<'a> {
         /// Authentication scheme.
-        scheme: String,
+        scheme: &'a str,
         /// Identity within the scheme.
-        id: String,
+        id: &'a str,
     }
 }
 

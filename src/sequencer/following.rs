@@ -1,15 +1,16 @@
 //! The sequencer of a learner: requests go to the leader, its transactions come back.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
+use crate::auth::Identity;
 use crate::exchange::{Answer, Item, Origin, Owner, Request, ToSequencer};
 use crate::jute::op;
-use crate::jute::quorum::AuthId;
 use crate::jute::txn::{Txn, TxnHeader, decode_txn};
 use crate::mutation::{self, Mutation};
 use crate::prep::makes_ephemeral;
 use crate::session::session_password;
-use crate::tree::{Applied, DIGEST_VERSION, Outcome};
+use crate::tree::{Applied, Changes, DIGEST_VERSION, Outcome};
 use crate::types::{ErrorCode, SessionId, Zxid};
 use crate::zab::Rejection;
 use crate::zab::leader::Forwarded;
@@ -74,14 +75,14 @@ impl Following {
         session: SessionId,
         pending: Pending,
         body: Box<[u8]>,
-        auth: Vec<AuthId>,
+        identities: Arc<[Identity]>,
     ) {
         self.outbox.push_back(ToLeader::Request(Forwarded {
             session,
             cxid: pending.xid,
             op: pending.op,
             body,
-            identities: auth,
+            identities,
         }));
         if mutation::is(Mutation::AskTwice) && pending.op != op::SYNC {
             let again = self.outbox.back().cloned();
@@ -188,7 +189,8 @@ impl Sequencer {
             expired_means: ErrorCode::SessionExpired,
         };
         let body = timeout_ms.to_be_bytes().into();
-        self.following().forward(session, pending, body, Vec::new());
+        self.following()
+            .forward(session, pending, body, Arc::default());
     }
 
     fn forward_request(&mut self, request: Request) {
@@ -220,17 +222,12 @@ impl Sequencer {
                 }
             }
         }
-        let auth = request
-            .identities
-            .iter()
-            .filter(|_| !mutation::is(Mutation::AskAnonymously))
-            .map(|identity| AuthId {
-                scheme: identity.scheme.clone(),
-                id: identity.id.clone(),
-            })
-            .collect();
+        let identities = match mutation::is(Mutation::AskAnonymously) {
+            true => Arc::default(),
+            false => request.identities,
+        };
         self.following()
-            .forward(session, pending, request.body, auth);
+            .forward(session, pending, request.body, identities);
     }
 
     /// Answers who closes a session that this server alone knows, once all that it asked for before
@@ -240,7 +237,7 @@ impl Sequencer {
         if let Some(pending) = following.and_then(|following| following.take_close(session)) {
             // Behind what is applied, where the answers before this one are.
             let answer = reply(&pending, Outcome::Done);
-            self.step(Vec::new(), pending.origin.zip(Some(answer)));
+            self.step(Changes::new(), pending.origin.zip(Some(answer)));
         }
     }
 
@@ -367,7 +364,7 @@ impl Sequencer {
                 };
                 let item = Item {
                     zxid: rejection.after.max(self.committed),
-                    changes: Vec::new(),
+                    changes: Changes::new(),
                     answer: pending.origin.map(|origin| (origin, answer)),
                 };
                 self.history.insert_after_round(item, round);
@@ -380,7 +377,7 @@ impl Sequencer {
     fn answer_now(&mut self, origin: Origin, answer: Answer) {
         self.history.insert(Item {
             zxid: self.committed,
-            changes: Vec::new(),
+            changes: Changes::new(),
             answer: Some((origin, answer)),
         });
     }

@@ -98,11 +98,12 @@ impl History {
 mod tests {
     use super::*;
     use crate::exchange::{Answer, ConnId, Origin, ShardId};
+    use crate::tree::Changes;
 
     fn item(zxid: i64) -> Item {
         Item {
             zxid: Zxid(zxid),
-            changes: Vec::new(),
+            changes: Changes::new(),
             answer: None,
         }
     }

@@ -1,11 +1,10 @@
 //! What a leader does for the clients of its learners.
 
-use crate::auth::Identity;
 use crate::exchange::Owner;
 use crate::jute::txn::{ErrorTxn, Txn};
 use crate::jute::{Record, op};
 use crate::prep::{Prepared, RequestView, create_session};
-use crate::tree::Outcome;
+use crate::tree::{Changes, Outcome};
 use crate::types::{ErrorCode, LinkId, SessionId};
 use crate::zab::Rejection;
 use crate::zab::leader::Forwarded;
@@ -32,7 +31,7 @@ impl Sequencer {
             if self.append(&txn, session, request.cxid, now, log).is_some() {
                 self.sessions
                     .opened_elsewhere(session, Some(owner), timeout_ms, now.monotonic_ms);
-                self.step(Vec::new(), None);
+                self.step(Changes::new(), None);
                 return None;
             }
             return Some(Rejection {
@@ -44,11 +43,6 @@ impl Sequencer {
             });
         }
         self.sessions.touch(session, now.monotonic_ms);
-        let identities: Vec<Identity> = request
-            .identities
-            .iter()
-            .map(|id| Identity::new(id.scheme.as_str(), id.id.as_str()))
-            .collect();
         let (session_state, ephemerals) = self.session_states(session, owner);
         let view = RequestView {
             op: request.op,
@@ -56,7 +50,7 @@ impl Sequencer {
             session,
             session_state,
             ephemerals,
-            identities: &identities,
+            identities: &request.identities,
             is_forwarded: true,
         };
         let outcome = match self.preparer.prepare(&self.tree, &view) {

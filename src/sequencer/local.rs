@@ -13,7 +13,7 @@ use crate::jute::op;
 use crate::mutation::{self, Mutation};
 use crate::prep::create_session;
 use crate::session::SessionTable;
-use crate::tree::Outcome;
+use crate::tree::{Changes, Outcome};
 use crate::types::{ErrorCode, SessionId};
 
 use super::{Log, Now, Sequencer, attached, reply_to};
@@ -127,7 +127,10 @@ impl Sequencer {
         self.locals
             .table
             .opened_elsewhere(session, owner, timeout_ms, now.monotonic_ms);
-        self.step(Vec::new(), Some((origin, attached(session, timeout_ms))));
+        self.step(
+            Changes::new(),
+            Some((origin, attached(session, timeout_ms))),
+        );
     }
 
     /// Takes in a message where clients may only read. A session of the ensemble cannot be gone on
@@ -144,7 +147,7 @@ impl Sequencer {
                     Outcome::Failed(ErrorCode::NotReadOnly)
                 };
                 let answer = reply_to(&request, outcome);
-                self.step(Vec::new(), Some((request.origin, answer)));
+                self.step(Changes::new(), Some((request.origin, answer)));
             }
             ToSequencer::OpenSession { origin, timeout_ms } => {
                 self.open_local(origin, timeout_ms, now);
@@ -158,7 +161,7 @@ impl Sequencer {
                     true => Answer::SessionRefused,
                     false => Answer::Detached { session, reason },
                 };
-                self.step(Vec::new(), Some((origin, answer)));
+                self.step(Changes::new(), Some((origin, answer)));
             }
             ToSequencer::ReattachSession {
                 origin,
@@ -208,7 +211,7 @@ impl Sequencer {
             return false;
         }
         self.become_global(session, timeout_ms, now);
-        self.step(Vec::new(), None);
+        self.step(Changes::new(), None);
         true
     }
 
@@ -231,7 +234,7 @@ impl Sequencer {
             self.locals.remove(session);
             let reason = ErrorCode::SessionExpired;
             let detached = Answer::Detached { session, reason };
-            self.step(Vec::new(), owner.map(|origin| (origin, detached)));
+            self.step(Changes::new(), owner.map(|origin| (origin, detached)));
         }
     }
 }

@@ -43,7 +43,7 @@ use crate::prep::{
     PrepConfig, Prepared, Preparer, ReapConfig, RequestView, create_session, makes_ephemeral,
 };
 use crate::session::{SessionRefused, SessionTable, session_password};
-use crate::tree::{Applied, Change, DIGEST_VERSION, Outcome, Tree};
+use crate::tree::{Applied, Changes, DIGEST_VERSION, Outcome, Tree};
 use crate::types::{ErrorCode, SessionId, Zxid};
 
 use digests::{DIGEST_LEN, Digests};
@@ -439,7 +439,7 @@ impl Sequencer {
                 not_opened(session)
             }
         };
-        self.step(Vec::new(), Some((origin, answer)));
+        self.step(Changes::new(), Some((origin, answer)));
     }
 
     /// Somebody may go on with a session, or is told that it is over, after a round.
@@ -458,7 +458,7 @@ impl Sequencer {
         };
         match table.reattach(session, password, timeout_ms, origin, now.monotonic_ms) {
             Err(SessionRefused) => {
-                let item = self.item(Vec::new(), Some((origin, Answer::SessionRefused)));
+                let item = self.item(Changes::new(), Some((origin, Answer::SessionRefused)));
                 self.history.push_after_round(item, round());
             }
             Ok(former) => {
@@ -467,9 +467,12 @@ impl Sequencer {
                         session,
                         reason: ErrorCode::SessionMoved,
                     };
-                    self.step(Vec::new(), Some((former, answer)));
+                    self.step(Changes::new(), Some((former, answer)));
                 }
-                self.step(Vec::new(), Some((origin, attached(session, timeout_ms))));
+                self.step(
+                    Changes::new(),
+                    Some((origin, attached(session, timeout_ms))),
+                );
             }
         }
     }
@@ -587,7 +590,7 @@ impl Sequencer {
         tip.epoch() == self.epoch && tip.counter() > u32::MAX - EPOCH_RESERVE
     }
 
-    fn item(&self, changes: Vec<Change>, answer: Option<(Origin, Answer)>) -> Item {
+    fn item(&self, changes: Changes, answer: Option<(Origin, Answer)>) -> Item {
         Item {
             zxid: self.tree.tip_zxid(),
             changes,
@@ -595,7 +598,7 @@ impl Sequencer {
         }
     }
 
-    fn step(&mut self, changes: Vec<Change>, answer: Option<(Origin, Answer)>) {
+    fn step(&mut self, changes: Changes, answer: Option<(Origin, Answer)>) {
         self.request_snapshot_if_due();
         let item = self.item(changes, answer);
         self.history.push(item);
@@ -605,7 +608,7 @@ impl Sequencer {
 /// What a request came to.
 struct Decision {
     outcome: Outcome,
-    changes: Vec<Change>,
+    changes: Changes,
     /// Whether a transaction of its own makes it true. What is said without one could be long out of
     /// date where another server leads meanwhile, so it needs proof that this one does.
     is_logged: bool,
@@ -623,7 +626,7 @@ impl Decision {
     fn without_txn(outcome: Outcome) -> Decision {
         Decision {
             outcome,
-            changes: Vec::new(),
+            changes: Changes::new(),
             is_logged: false,
         }
     }

@@ -111,7 +111,7 @@ fn a_snapshot_holds_the_session_that_made_it_due() {
         cxid: 0,
         op: op::CREATE_SESSION,
         body: 4000_i32.to_be_bytes().into(),
-        identities: Vec::new(),
+        identities: Default::default(),
     };
     sequencer.request_of_learner(LinkId(1), &open, Now::default(), &mut Endless::default());
     assert_eq!(sessions_of_snapshot(&mut sequencer), [7]);

@@ -77,6 +77,9 @@ impl Shard {
     }
 
     fn fire_all(&mut self, item: &Item) {
+        if self.watches.is_empty() {
+            return;
+        }
         for change in &item.changes {
             self.fire(change, item.zxid);
         }
@@ -90,11 +93,11 @@ impl Shard {
             config,
             metrics,
             dirty,
-            closing: _,
+            view,
             ..
         } = self;
         let mut cut_off = Vec::new();
-        let fired = watches.changed(change, &mut |conn, event, path, acl| {
+        let fired = watches.changed(&view.changed(change), &mut |conn, event, path, acl| {
             let Some(conn) = conns.get_mut(conn).filter(|conn| conn.is_open()) else {
                 return;
             };

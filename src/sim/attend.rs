@@ -316,12 +316,12 @@ impl World {
             let Some(view) = &mut process.view else {
                 continue;
             };
-            view.advance(item.zxid);
-            let changes = item.changes.iter();
+            let changes = item.changes.iter().map(|change| view.changed(change));
             let entry = Entry {
                 digest,
                 changes: changes.map(|c| (c.path.to_string(), c.kind)).collect(),
             };
+            view.advance(item.zxid);
             let skipped = self.model.range(before, Zxid(item.zxid.0 - 1)).next();
             if let Some((skipped, _)) = skipped {
                 let what = format!("member {at} delivers {} without {skipped}", item.zxid);

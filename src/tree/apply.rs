@@ -1,9 +1,7 @@
 //! Applying transactions (Apache's `DataTree.processTxn`).
 
-use std::sync::Arc;
-
 use super::store::{CellFields, DirFields, Handle, OwnerKind, PATH_LEN_MAX, VersionFields};
-use super::{Applied, Change, ChangeKind, Outcome, Tree, data_len, owner_kind};
+use super::{Applied, Change, ChangeKind, Changes, Outcome, Tree, data_len, owner_kind};
 use crate::jute::data::Acl;
 use crate::jute::txn::{SetAclTxn, SetDataTxn, Txn, TxnHeader};
 use crate::types::path::{self, QUOTA_LIMITS_NAME, QUOTA_ROOT, QUOTA_STATS_NAME, SYSTEM_ROOT};
@@ -29,8 +27,8 @@ impl Tree {
     /// # Panics
     /// If the zxid is not above the tip.
     pub fn apply(&mut self, header: &TxnHeader, txn: &Txn<'_>) -> Applied {
-        self.store.begin(header.zxid, self.totals);
-        let mut changes = Vec::new();
+        self.store.begin(header.zxid, self.totals.digest);
+        let mut changes = Changes::new();
         let outcome = self.process(header, txn, &mut changes);
         self.store.publish();
         self.stats.publish(&self.totals);
@@ -41,7 +39,7 @@ impl Tree {
         }
     }
 
-    fn process(&mut self, header: &TxnHeader, txn: &Txn<'_>, changes: &mut Vec<Change>) -> Outcome {
+    fn process(&mut self, header: &TxnHeader, txn: &Txn<'_>, changes: &mut Changes) -> Outcome {
         match txn {
             Txn::Create { txn, is_create2 } => {
                 let create = Create {
@@ -96,12 +94,7 @@ impl Tree {
         }
     }
 
-    fn multi(
-        &mut self,
-        header: &TxnHeader,
-        txns: &[Txn<'_>],
-        changes: &mut Vec<Change>,
-    ) -> Outcome {
+    fn multi(&mut self, header: &TxnHeader, txns: &[Txn<'_>], changes: &mut Changes) -> Outcome {
         if txns.iter().any(|txn| matches!(txn, Txn::Error(_))) {
             return Outcome::MultiFailed(codes_of_failed(txns));
         }
@@ -116,7 +109,7 @@ impl Tree {
         &mut self,
         header: &TxnHeader,
         create: &Create<'_>,
-        changes: &mut Vec<Change>,
+        changes: &mut Changes,
     ) -> Outcome {
         let Create { path, data, .. } = *create;
         if !path.starts_with('/') || path.len() > PATH_LEN_MAX {
@@ -151,16 +144,15 @@ impl Tree {
             mtime: header.time,
             version: 0,
             aversion: 0,
-            acl: Arc::clone(&acl),
+            acl,
         };
         let node = self.store.create(parent, path, &cell, version, data);
         self.refresh_digest(node);
         self.count_node(path, data, cell.kind, 1);
         changes.push(Change {
-            path: path.into(),
             kind: ChangeKind::Created,
-            acl: Arc::clone(&acl),
-            parent_acl: Some(self.store.node(parent).acl().clone()),
+            node: self.store.point_out(node),
+            parent: Some(self.store.point_out(parent)),
         });
         let outcome = Outcome::Created {
             path: path.into(),
@@ -203,12 +195,7 @@ impl Tree {
         }
     }
 
-    fn delete(
-        &mut self,
-        zxid: i64,
-        path: &str,
-        changes: &mut Vec<Change>,
-    ) -> Result<(), ErrorCode> {
+    fn delete(&mut self, zxid: i64, path: &str, changes: &mut Changes) -> Result<(), ErrorCode> {
         if path == "/" {
             return Err(ErrorCode::BadArguments);
         }
@@ -237,10 +224,9 @@ impl Tree {
         let node = self.store.node(handle);
         let (kind, len) = (node.kind(), data_len(node.data()));
         let change = Change {
-            path: path.into(),
             kind: ChangeKind::Deleted,
-            acl: node.acl().clone(),
-            parent_acl: Some(self.store.node(parent).acl().clone()),
+            node: self.store.point_out(handle),
+            parent: Some(self.store.point_out(parent)),
         };
         self.totals.digest = self
             .totals
@@ -255,7 +241,7 @@ impl Tree {
 
     /// What a transaction deletes has no children, unless it is replayed over a fuzzy snapshot that
     /// holds later ones. They go too: the transactions that made them are still to come.
-    fn delete_below(&mut self, zxid: i64, node: Handle, changes: &mut Vec<Change>) {
+    fn delete_below(&mut self, zxid: i64, node: Handle, changes: &mut Changes) {
         let node = self.store.node(node);
         if node.num_children() == 0 {
             return;
@@ -289,19 +275,18 @@ impl Tree {
         &mut self,
         header: &TxnHeader,
         txn: &SetDataTxn<'_>,
-        changes: &mut Vec<Change>,
+        changes: &mut Changes,
     ) -> Outcome {
         let Some(handle) = self.store.find(txn.path) else {
             return Outcome::Failed(ErrorCode::NoNode);
         };
         let node = self.store.node(handle);
         let grown = data_len(txn.data) - data_len(node.data());
-        let change = Change {
-            path: txn.path.into(),
+        changes.push(Change {
             kind: ChangeKind::DataChanged,
-            acl: node.acl().clone(),
-            parent_acl: None,
-        };
+            node: self.store.point_out(handle),
+            parent: None,
+        });
         let fields = VersionFields {
             mzxid: header.zxid,
             mtime: header.time,
@@ -315,7 +300,6 @@ impl Tree {
             self.add_usage(&prefix, 0, grown);
         }
         self.totals.data_size += grown;
-        changes.push(change);
         Outcome::Stat(stat)
     }
 
@@ -339,7 +323,7 @@ impl Tree {
         &mut self,
         header: &TxnHeader,
         listed: impl Iterator<Item = &'a str>,
-        changes: &mut Vec<Change>,
+        changes: &mut Changes,
     ) {
         for path in listed {
             // A path that is gone already is no reason to leave the others.

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
+use super::store::Pointer;
 use crate::jute::data::{Acl, Stat};
 use crate::types::{ErrorCode, Zxid};
 
@@ -20,17 +23,31 @@ pub enum ChangeKind {
     DataChanged,
 }
 
-/// One change of one node, in the order in which it happened.
-#[derive(Clone, Debug)]
+/// One change of one node, in the order in which it happened. Few changes have watchers, so this only
+/// points out what [`View::changed`](super::View::changed) shows.
+#[derive(Clone, Copy, Debug)]
 pub struct Change {
+    /// What happened to it.
+    pub kind: ChangeKind,
+    pub(super) node: Pointer,
+    /// For `DataChanged` it is absent.
+    pub(super) parent: Option<Pointer>,
+}
+
+/// The changes of a transaction, in order; most have one.
+pub type Changes = SmallVec<[Change; 1]>;
+
+/// What happened to a node, and who may know.
+#[derive(Clone, Copy, Debug)]
+pub struct Changed<'a> {
     /// The node.
-    pub path: Box<str>,
+    pub path: &'a str,
     /// What happened to it.
     pub kind: ChangeKind,
     /// Its ACL (of a deleted node, the last one): events go only to those who may read the node.
-    pub acl: AclList,
+    pub acl: &'a AclList,
     /// The parent's ACL; for `DataChanged` it is absent.
-    pub parent_acl: Option<AclList>,
+    pub parent_acl: Option<&'a AclList>,
 }
 
 /// The result of one operation, as its reply needs it.
@@ -63,5 +80,5 @@ pub struct Applied {
     /// For the reply.
     pub outcome: Outcome,
     /// For the watches.
-    pub changes: Vec<Change>,
+    pub changes: Changes,
 }

@@ -21,7 +21,7 @@ mod tests;
 
 use std::sync::Arc;
 
-pub use change::{AclList, Applied, Change, ChangeKind, Outcome};
+pub use change::{AclList, Applied, Change, ChangeKind, Changed, Changes, Outcome};
 pub use digest::DIGEST_VERSION;
 pub use loader::TreeLoader;
 pub use stats::TreeStats;
@@ -46,7 +46,7 @@ pub struct TreeConfig {
     pub digest_enabled: bool,
 }
 
-/// Why a tree could not be built, or not be rolled back.
+/// Why a tree could not be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TreeError {
     /// What was to be loaded is no path.
@@ -69,9 +69,6 @@ pub enum TreeError {
         /// As recorded.
         expected: u64,
     },
-    /// Versions above this zxid cannot be dropped: older ones are freed, or a view has seen them.
-    #[error("versions above {0} can no longer be dropped")]
-    RollbackTooLate(Zxid),
 }
 
 /// The writer's side of the tree.
@@ -140,9 +137,8 @@ impl Tree {
     /// The digest of the tree as of `zxid`, which the oldest live view must not have passed.
     pub fn digest_at(&self, zxid: Zxid) -> u64 {
         self.store
-            .totals_before_tip(zxid.0)
-            .unwrap_or(self.totals)
-            .digest
+            .digest_before_tip(zxid.0)
+            .unwrap_or(self.totals.digest)
     }
 
     /// Nodes at the tip, the root counted once.
@@ -196,39 +192,8 @@ impl Tree {
     }
 
     /// Frees at most `most` superseded versions that no view can see any more; returns how many.
-    ///
-    /// Without any view, everything but the newest versions goes, and with it the way back
-    /// ([`Tree::rollback_above`]).
     pub fn reclaim(&mut self, most: usize) -> usize {
         self.store.reclaim(most)
-    }
-
-    /// Drops every change above `zxid`, which no view may have seen. Nodes are then as they were,
-    /// and the next transaction may have any zxid above this one.
-    ///
-    /// # Errors
-    /// [`TreeError::RollbackTooLate`] where a view is newer, or [`Tree::reclaim`] has freed what
-    /// was there; nothing is changed then.
-    pub fn rollback_above(&mut self, zxid: Zxid) -> Result<(), TreeError> {
-        let undone = self
-            .store
-            .rollback_above(zxid.0)
-            .ok_or(TreeError::RollbackTooLate(zxid))?;
-        for path in undone.touched {
-            if let Some(handle) = self.store.find(&path) {
-                let digest = self.digest_of(handle);
-                self.store.set_digest(handle, digest);
-            }
-        }
-        if let Some(totals) = undone.totals {
-            self.totals = totals;
-            self.stats.publish(&totals);
-        }
-        self.quotas = QuotaTrie::default();
-        for path in self.paths_with_limits() {
-            self.quotas.add(&path);
-        }
-        Ok(())
     }
 
     /// Writes into `/zookeeper/config` who belongs to the ensemble, which each member does for

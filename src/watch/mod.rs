@@ -17,7 +17,7 @@ mod table;
 
 use crate::exchange::ConnId;
 use crate::jute::proto::SetWatches2;
-use crate::tree::{AclList, Change, ChangeKind};
+use crate::tree::{AclList, ChangeKind, Changed};
 use crate::types::path;
 
 use table::{Flags, Table};
@@ -188,7 +188,7 @@ impl Watches {
     /// Returns how many watches each event fired, in order.
     pub fn changed(
         &mut self,
-        change: &Change,
+        change: &Changed<'_>,
         sink: &mut dyn FnMut(ConnId, EventType, &str, &AclList),
     ) -> Fired {
         let mut fired = Fired::default();
@@ -208,10 +208,10 @@ impl Watches {
                 std::mem::swap(&mut self.fired, &mut self.told);
                 self.fired.clear();
                 self.table
-                    .trigger(&change.path, Flags::CHILD, &mut self.fired);
+                    .trigger(change.path, Flags::CHILD, &mut self.fired);
                 for &conn in &self.fired {
                     if self.told.binary_search(&conn).is_err() {
-                        sink(conn, EventType::NodeDeleted, &change.path, &change.acl);
+                        sink(conn, EventType::NodeDeleted, change.path, change.acl);
                     }
                 }
                 fired.node_children = self.fired.len();
@@ -224,15 +224,15 @@ impl Watches {
     /// Leaves the connections told in `self.fired`, sorted.
     fn fire_data(
         &mut self,
-        change: &Change,
+        change: &Changed<'_>,
         event: EventType,
         sink: &mut dyn FnMut(ConnId, EventType, &str, &AclList),
     ) -> usize {
         self.fired.clear();
         self.table
-            .trigger(&change.path, Flags::DATA, &mut self.fired);
-        if self.table.has_recursive() && &*change.path != "/" {
-            let mut ancestor = path::parent(&change.path);
+            .trigger(change.path, Flags::DATA, &mut self.fired);
+        if self.table.has_recursive() && change.path != "/" {
+            let mut ancestor = path::parent(change.path);
             loop {
                 self.table.recursive_at(ancestor, &mut self.fired);
                 if ancestor == "/" {
@@ -244,21 +244,21 @@ impl Watches {
             self.fired.dedup();
         }
         for &conn in &self.fired {
-            sink(conn, event, &change.path, &change.acl);
+            sink(conn, event, change.path, change.acl);
         }
         self.fired.len()
     }
 
     fn fire_parent(
         &mut self,
-        change: &Change,
+        change: &Changed<'_>,
         sink: &mut dyn FnMut(ConnId, EventType, &str, &AclList),
     ) -> usize {
         // Only the root has no parent, and it is neither created nor deleted.
-        let Some(acl) = &change.parent_acl else {
+        let Some(acl) = change.parent_acl else {
             return 0;
         };
-        let parent = path::parent(&change.path);
+        let parent = path::parent(change.path);
         self.fired.clear();
         self.table.trigger(parent, Flags::CHILD, &mut self.fired);
         for &conn in &self.fired {

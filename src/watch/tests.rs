@@ -6,19 +6,16 @@ use EventType::{NodeChildrenChanged, NodeCreated, NodeDataChanged, NodeDeleted};
 const A: ConnId = ConnId(1);
 const B: ConnId = ConnId(2);
 
-fn change(path: &str, kind: ChangeKind) -> Change {
-    let acl: AclList = vec![crate::tree::open_acl()].into();
-    Change {
-        path: path.into(),
-        kind,
-        acl: acl.clone(),
-        parent_acl: (kind != ChangeKind::DataChanged).then_some(acl),
-    }
-}
-
 fn fire(watches: &mut Watches, path: &str, kind: ChangeKind) -> Vec<(ConnId, EventType, String)> {
+    let acl: AclList = vec![crate::tree::open_acl()].into();
+    let change = Changed {
+        path,
+        kind,
+        acl: &acl,
+        parent_acl: (kind != ChangeKind::DataChanged).then_some(&acl),
+    };
     let mut events = Vec::new();
-    watches.changed(&change(path, kind), &mut |conn, event, path, _| {
+    watches.changed(&change, &mut |conn, event, path, _| {
         events.push((conn, event, path.to_owned()));
     });
     events

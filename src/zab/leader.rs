@@ -26,7 +26,9 @@ mod requests;
 mod rounds;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
+use crate::auth::Identity;
 use crate::jute::quorum::{QuorumPacket, kind};
 use crate::types::{LinkId, ServerId, Zxid};
 
@@ -67,6 +69,8 @@ pub struct Leader {
     committed: Zxid,
     rounds: Rounds,
     events: VecDeque<LeaderEvent>,
+    /// Of the last request of a learner.
+    identities: Arc<[Identity]>,
     deadline_ms: u64,
     connect_deadline_ms: u64,
     next_ping_ms: u64,
@@ -105,6 +109,7 @@ impl Leader {
             committed: summary.zxid,
             rounds: Rounds::default(),
             events: VecDeque::new(),
+            identities: Arc::default(),
             established_ms: now_ms,
             proposal_bytes: (-1, -1, -1),
         };

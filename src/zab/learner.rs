@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 
-use crate::jute::quorum::{AuthId, LearnerInfo, QuorumPacket, kind};
+use crate::jute::quorum::{LearnerInfo, QuorumPacket, kind};
 use crate::jute::{Decoder, Record};
 use crate::mutation::{self, Mutation};
 use crate::types::{ServerId, SessionId, Zxid};
@@ -609,15 +609,4 @@ const OWN_FAULT: &str = "this server cannot write to its disk";
 
 fn own_fault(HostFailed: HostFailed) -> String {
     OWN_FAULT.to_owned()
-}
-
-/// Identities as they are sent with a request.
-pub fn auth_ids<'a>(identities: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<AuthId> {
-    identities
-        .into_iter()
-        .map(|(scheme, id)| AuthId {
-            scheme: scheme.to_owned(),
-            id: id.to_owned(),
-        })
-        .collect()
 }

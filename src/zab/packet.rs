@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::auth::Identity;
 use crate::jute::quorum::{AuthId, QuorumPacket, kind};
 use crate::jute::{Decoder, JuteError, Record};
 
@@ -77,15 +78,15 @@ pub fn encode_packet_of(
     kind: i32,
     zxid: i64,
     data: Option<&[u8]>,
-    authinfo: &[AuthId],
+    identities: &[Identity],
     out: &mut Vec<u8>,
 ) {
     kind.encode(out);
     zxid.encode(out);
     data.encode(out);
-    (authinfo.len() as i32).encode(out);
-    for id in authinfo {
-        id.encode(out);
+    (identities.len() as i32).encode(out);
+    for Identity { scheme, id } in identities {
+        AuthId { scheme, id }.encode(out);
     }
 }
 
@@ -182,10 +183,7 @@ mod tests {
         let mut bytes = Vec::new();
         encode_packet(kind::PROPOSAL, 7, Some(b"transaction"), &mut bytes);
         encode_packet(kind::UP_TO_DATE, -1, None, &mut bytes);
-        let auth = [AuthId {
-            scheme: "digest".into(),
-            id: "user:hash".into(),
-        }];
+        let auth = [Identity::new("digest", "user:hash")];
         encode_packet_of(kind::REQUEST, -1, Some(b"r"), &auth, &mut bytes);
         for piece in [1, 2, 3, 7, bytes.len()] {
             let mut reader = PacketReader::default();

@@ -384,7 +384,7 @@ fn a_learner_hears_of_no_commit_behind_an_unanswered_sync() {
         cxid: 3,
         op: crate::jute::op::SYNC,
         body: Box::default(),
-        identities: Vec::new(),
+        identities: Default::default(),
     });
     world.run(true);
     let asked = |event: &LeaderEvent| matches!(event, LeaderEvent::Request(..));

@@ -86,7 +86,7 @@ impl Host {
             config,
             Tree::new(tree_config()),
             SessionTable::new(session, 0),
-            SnapshotPolicy::new(u32::MAX, None, 1),
+            SnapshotPolicy::new(Some(u32::MAX), None, 1),
             Arc::new(WriteMetrics::new()),
             NOW,
         );

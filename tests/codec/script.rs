@@ -260,8 +260,8 @@ pub fn packets(script: &[u8]) -> Vec<u8> {
                 let zxid = script.zxid();
                 let content = script.content(kind, zxid);
                 let identity = (chosen >= 128).then(|| AuthId {
-                    scheme: "ip".to_owned(),
-                    id: "::1".to_owned(),
+                    scheme: "ip",
+                    id: "::1",
                 });
                 let identities = identity.into_iter().collect();
                 let packet = QuorumPacket {

@@ -9,7 +9,7 @@ use zkore::jute::proto::SetWatches2;
 use zkore::jute::txn::{Txn, TxnDigest, TxnHeader, decode_txn, encode_txn};
 use zkore::prep::{PrepConfig, Prepared, Preparer, ReapConfig, RequestView, create_session};
 use zkore::session::{SessionConfig, SessionTable, session_password};
-use zkore::tree::{Applied, NodeRef, Outcome, Tree, TreeConfig, View};
+use zkore::tree::{Applied, Changed, NodeRef, Outcome, Tree, TreeConfig, View};
 use zkore::types::{ErrorCode, SessionId, Zxid, perms};
 use zkore::watch::{AddWatchMode, LastChange, WatcherType, Watches};
 
@@ -403,10 +403,17 @@ impl World {
             digest.tree_digest,
             "on the replica"
         );
-        let changes: Vec<reference::Change> = applied.changes.iter().map(change_of).collect();
+        let changes: Vec<reference::Change> = self.changed(&applied).map(change_of).collect();
         assert_eq!(changes, self.model.changes, "changes of the tree");
         self.fire(&applied);
         applied.outcome
+    }
+
+    fn changed<'a>(&'a self, applied: &'a Applied) -> impl Iterator<Item = Changed<'a>> {
+        applied
+            .changes
+            .iter()
+            .map(|change| self.view.changed(change))
     }
 
     fn fire(&mut self, applied: &Applied) {
@@ -425,12 +432,13 @@ impl World {
             }));
         }
         let mut events: Vec<Event> = Vec::new();
-        for change in &applied.changes {
-            self.watches.changed(change, &mut |conn, event, path, acl| {
-                if allows(acl, perms::READ, identities_of(conn.0), auth) {
-                    events.push((conn.0, event, path.to_owned()));
-                }
-            });
+        for change in applied.changes.iter().map(|each| self.view.changed(each)) {
+            self.watches
+                .changed(&change, &mut |conn, event, path, acl| {
+                    if allows(acl, perms::READ, identities_of(conn.0), auth) {
+                        events.push((conn.0, event, path.to_owned()));
+                    }
+                });
         }
         // Each connection has its own order; between connections there is none.
         events.sort_by_key(|event| event.0);
@@ -556,7 +564,7 @@ fn deadline_ms(now_ms: u64) -> u64 {
     due_ms - due_ms % TICK_MS + TICK_MS
 }
 
-fn change_of(change: &zkore::tree::Change) -> reference::Change {
+fn change_of(change: Changed<'_>) -> reference::Change {
     reference::Change {
         path: change.path.to_string(),
         kind: change.kind,

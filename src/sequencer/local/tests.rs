@@ -272,7 +272,7 @@ fn a_leader_takes_writes_but_no_ephemerals_of_a_learners_local_session() {
             cxid: number as i32,
             op: op::CREATE,
             body: create_request(&path, *flags).to_vec().into(),
-            identities: Vec::new(),
+            identities: Default::default(),
         };
         let rejected =
             world

@@ -17,7 +17,7 @@ use crate::jute::proto::{
 };
 use crate::jute::txn::{CreateTxn, DeleteTxn, SetDataTxn, Txn, TxnHeader};
 use crate::jute::{Decoder, Record, op};
-use crate::tree::{Applied, Outcome, Tree, TreeConfig, open_acl};
+use crate::tree::{Applied, Changes, Outcome, Tree, TreeConfig, open_acl};
 use crate::types::{ErrorCode, Zxid};
 
 use super::*;
@@ -166,7 +166,7 @@ impl Rig {
     fn answer(&self, conn: ConnId, answer: Answer) -> Item {
         Item {
             zxid: self.tree.tip_zxid(),
-            changes: Vec::new(),
+            changes: Changes::new(),
             answer: Some((self.shard.origin(conn), answer)),
         }
     }

@@ -525,6 +525,22 @@ impl CellRef {
         NonNull::new(at.cast::<Version>())
     }
 
+    /// The newest version, also of a dead cell, which keeps it.
+    ///
+    /// # Safety
+    /// The version must not be superseded and freed as long as it is used: the cell is dead, or the caller
+    /// is the writer.
+    pub(super) unsafe fn last_version(self) -> Option<NonNull<Version>> {
+        let (head, is_dead) = self.head();
+        // SAFETY: a tombstone and what it superseded are freed with the cell.
+        let version = if is_dead {
+            unsafe { (*head).next }
+        } else {
+            head
+        };
+        NonNull::new(version.cast::<Version>())
+    }
+
     /// The state of the children as of `zxid`.
     ///
     /// # Safety

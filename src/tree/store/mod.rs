@@ -17,13 +17,13 @@
 //! - What is **taken out while zxid `s` is being applied** (parts of the index, arrays) is stamped
 //!   `s`. A pin of `s` or more was set after `s` was published (a view checks that), hence after
 //!   the taking out, and the check's acquire load makes the reader see it.
-//! - What is **taken out between two applications** (dead cells, what a rollback undoes) is stamped
-//!   one above the tip, by the same argument.
+//! - What is **taken out between two applications** (dead cells) is stamped one above the tip, by the
+//!   same argument.
 //! - Stamps in the queue never decrease, so looking at its front is enough.
-//!
-//! A pin moves by a sequentially consistent store followed by a check that its zxid is still
-//! published; a rollback lowers the tip by such a store and then looks at the pins. So at least one
-//! of a late view and a rollback notices the other: the view panics, or nothing is rolled back.
+//! - A [`Pointer`] is to a cell that was alive before or while its zxid `z` was applied, and is followed
+//!   by views of the same store with a pin below `z` only. Such a cell is freed under a stamp of `z` or
+//!   more, so not while there is such a pin; and a view that is made later with a pin below `z` is
+//!   refused once that has happened ([`Store::view`]).
 //!
 //! # Ownership
 //!
@@ -37,8 +37,9 @@ mod reader;
 mod retired;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cell::{BEFORE_ALL, CellRef, DirVersion};
@@ -47,6 +48,8 @@ use index::{Index, OldPart};
 use members::{group_key, group_path};
 pub use reader::{NodeRef, View};
 use retired::{Entry, Retired};
+
+use crate::types::Zxid;
 
 /// As of the newest change: later than every stamp.
 const TIP: i64 = i64::MAX;
@@ -61,6 +64,8 @@ struct Alone(AtomicI64);
 
 /// What the writer shares with the views.
 struct Shared {
+    /// Which store of this process it is.
+    number: u64,
     index: Index,
     root: CellRef,
     /// Directory of the groups: hidden cells that list nodes by owner.
@@ -94,15 +99,38 @@ impl Drop for Shared {
     }
 }
 
-/// A node of this store as the writer holds it, until the next [`Store::reclaim`] or
-/// [`Store::rollback_above`]. Handles do not leave the tree that they come from.
+/// A node of this store as the writer holds it, until the next [`Store::reclaim`]. Handles do not leave the tree that they come from.
 #[derive(Clone, Copy)]
 pub(super) struct Handle {
     cell: CellRef,
     generation: u64,
 }
 
-/// Sums over the whole tree, kept so that a rollback can restore them.
+/// A node of some store as of a zxid, for its views: with nothing to free, so that who hands it to
+/// another thread pays nothing for it.
+#[derive(Clone, Copy)]
+pub(super) struct Pointer {
+    cell: CellRef,
+    store: u64,
+    zxid: i64,
+}
+
+// SAFETY: nobody follows it but `View::pointed_out`, which checks that the cell is alive; a cell may be
+// read on any thread.
+unsafe impl Send for Pointer {}
+// SAFETY: as above.
+unsafe impl Sync for Pointer {}
+
+impl fmt::Debug for Pointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a node as of {}", Zxid(self.zxid))
+    }
+}
+
+/// Numbers the stores of this process.
+static STORES: AtomicU64 = AtomicU64::new(0);
+
+/// Sums over the whole tree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
     /// The digest.
@@ -113,14 +141,6 @@ pub(super) struct Totals {
     pub(super) ephemerals: u64,
     /// Bytes of paths and data as Apache's `cachedApproximateDataSize` counts them.
     pub(super) data_size: i64,
-}
-
-/// What a rollback did.
-pub(super) struct Undone {
-    /// The sums as they were.
-    pub(super) totals: Option<Totals>,
-    /// Nodes whose newest version is another one now; some may be gone.
-    pub(super) touched: Vec<String>,
 }
 
 /// The writer's side.
@@ -163,6 +183,7 @@ impl Store {
         let (root, groups) = unsafe { (CellRef::new(root), CellRef::new(groups)) };
         let mut store = Store {
             shared: Arc::new(Shared {
+                number: STORES.fetch_add(1, Ordering::Relaxed),
                 index,
                 root,
                 groups,
@@ -189,14 +210,14 @@ impl Store {
         self.shared.tip.0.load(Ordering::Relaxed)
     }
 
-    /// Starts a transaction; `totals` are those before it.
+    /// Starts a transaction; `digest` is the tree's before it.
     ///
     /// # Panics
     /// If `zxid` is not above the tip.
-    pub(super) fn begin(&mut self, zxid: i64, totals: Totals) {
+    pub(super) fn begin(&mut self, zxid: i64, digest: u64) {
         assert!(zxid > self.tip(), "transactions come in zxid order");
         self.stamp = zxid;
-        self.retire(Retired::Mark(totals));
+        self.retire(Retired::Mark { digest });
     }
 
     /// Ends a transaction: views may advance to it.
@@ -211,14 +232,14 @@ impl Store {
         self.shared.tip.0.store(zxid, Ordering::Release);
     }
 
-    /// The sums as of `zxid`, where they are not the newest.
-    pub(super) fn totals_before_tip(&self, zxid: i64) -> Option<Totals> {
+    /// The tree's digest as of `zxid`, where it is not the newest.
+    pub(super) fn digest_before_tip(&self, zxid: i64) -> Option<u64> {
         // The first transaction after `zxid` notes what was before it.
         let first_after = self.queue.partition_point(|entry| entry.stamp <= zxid);
         self.queue
             .range(first_after..)
             .find_map(|entry| match entry.what {
-                Retired::Mark(totals) => Some(totals),
+                Retired::Mark { digest } => Some(digest),
                 _ => None,
             })
     }
@@ -296,7 +317,6 @@ impl Store {
             let group = self.group(&path).unwrap_or_else(|| self.make_group(&path));
             self.add_member(group, cell);
         }
-        self.retire(Retired::Born { cell, parent });
         self.handle(cell)
     }
 
@@ -328,7 +348,7 @@ impl Store {
             cell::version_digest(new).store(digest, Ordering::Relaxed);
         }
         cell.set_head(new.as_ptr().cast());
-        self.retire(Retired::Version { cell, old });
+        self.retire(Retired::Version(old));
     }
 
     /// Gives a node a new state of its children.
@@ -344,7 +364,7 @@ impl Store {
         });
         dir.head.store(Box::into_raw(new), Ordering::Release);
         let old = NonNull::new(old).expect("a directory that is not hidden has a state");
-        self.retire(Retired::DirVersion { cell, old });
+        self.retire(Retired::DirVersion(old));
     }
 
     /// The nodes of a group, at the tip, in no order.
@@ -422,74 +442,12 @@ impl Store {
         }
     }
 
-    /// Undoes what is stamped above `zxid`; `None` where that is no longer possible, or a view may
-    /// have seen it.
-    pub(super) fn rollback_above(&mut self, zxid: i64) -> Option<Undone> {
-        let tip = self.tip();
-        let mut undone = Undone {
-            totals: None,
-            touched: Vec::new(),
-        };
-        if zxid >= tip {
-            return Some(undone);
-        }
-        if zxid < self.floor {
-            return None;
-        }
-        self.shared.tip.0.store(zxid, Ordering::SeqCst);
-        let is_seen = {
-            let pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
-            pins.iter().any(|pin| {
-                let pinned = pin.0.load(Ordering::SeqCst);
-                pinned != UNPINNED && pinned > zxid
-            })
-        };
-        if is_seen {
-            self.shared.tip.0.store(tip, Ordering::SeqCst);
-            return None;
-        }
-        self.generation += 1;
-        let mut garbage = Vec::new();
-        while self.queue.back().is_some_and(|entry| entry.stamp > zxid) {
-            let entry = self.queue.pop_back().expect("it has a back");
-            self.undo(entry.what, &mut undone, &mut garbage);
-        }
-        self.stamp = zxid + 1;
-        for what in garbage {
-            self.retire(what);
-        }
-        Some(undone)
-    }
-
-    fn undo(&mut self, what: Retired, undone: &mut Undone, garbage: &mut Vec<Retired>) {
-        match what {
-            Retired::Version { cell, old } => {
-                let new = cell.header().head.load(Ordering::Relaxed);
-                cell.set_head(old.as_ptr().cast());
-                let new = NonNull::new(new.cast()).expect("it superseded the old one");
-                undone.touched.push(cell.path().to_owned());
-                garbage.push(Retired::UndoneVersion(new));
-            }
-            Retired::DirVersion { cell, old } => {
-                let dir = cell.dir().expect("it has a state");
-                let new = dir.head.swap(old.as_ptr(), Ordering::AcqRel);
-                let new = NonNull::new(new).expect("it superseded the old one");
-                undone.touched.push(cell.path().to_owned());
-                garbage.push(Retired::UndoneDirVersion(new));
-            }
-            Retired::Born { cell, parent } => {
-                self.detach(cell, parent);
-                garbage.push(Retired::Cell(cell));
-            }
-            Retired::Died { cell, .. } => {
-                let tombstone = cell.header().head.load(Ordering::Relaxed);
-                let link = tombstone.map_addr(|address| address & !cell::DEAD);
-                // SAFETY: the cell is still in the index, so it owns its tombstone.
-                cell.set_head(unsafe { (*link).next });
-                garbage.push(Retired::UndoneTombstone(tombstone));
-            }
-            Retired::Mark(totals) => undone.totals = Some(totals),
-            only_to_free => garbage.push(only_to_free),
+    /// A node that the transaction that is being applied has changed, for views that are behind it.
+    pub(super) fn point_out(&self, handle: Handle) -> Pointer {
+        Pointer {
+            cell: self.check(handle),
+            store: self.shared.number,
+            zxid: self.stamp,
         }
     }
 

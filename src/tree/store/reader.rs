@@ -5,10 +5,10 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use super::super::change::AclList;
+use super::super::change::{AclList, Change, Changed};
 use super::super::digest;
 use super::cell::{self, CellRef, ChildArray, DirFields, Version};
-use super::{Alone, OwnerKind, Shared, UNPINNED, group_key};
+use super::{Alone, OwnerKind, Pointer, Shared, UNPINNED, group_key};
 use crate::jute::data::{Stat, StatPersisted};
 use crate::types::{SessionId, Zxid};
 
@@ -45,20 +45,13 @@ impl View {
     /// If it is behind the view or not applied.
     pub fn advance(&mut self, zxid: Zxid) {
         let to = zxid.0;
-        let is_applied = || self.shared.tip.0.load(Ordering::SeqCst) >= to;
         assert!(to >= self.zxid, "a view only moves forward");
-        assert!(is_applied(), "a view moves to what is applied");
+        let tip = self.shared.tip.0.load(Ordering::Acquire);
+        assert!(to <= tip, "a view moves to what is applied");
         // Release: what was read before happens before what the writer frees when it sees the pin.
-        // Sequentially consistent: either the check below sees that a rollback took the zxid back,
-        // or the rollback sees the pin.
-        self.pin.0.store(to, Ordering::SeqCst);
-        if !is_applied() {
-            self.zxid = UNPINNED;
-            self.pin.0.store(UNPINNED, Ordering::SeqCst);
-            panic!("a view moves to what is never rolled back");
-        }
+        self.pin.0.store(to, Ordering::Release);
         self.zxid = to;
-        self.published.store(to, Ordering::Relaxed);
+        self.published.store(tip, Ordering::Relaxed);
     }
 
     /// A node as of this view's zxid.
@@ -139,6 +132,42 @@ impl View {
                 visit("/", NodeRef::new(root, version, self.zxid));
             }
             walk_nodes(root, self.zxid, &mut |node| visit(node.path(), node));
+        }
+    }
+
+    /// What a transaction after this view's zxid did to a node.
+    ///
+    /// # Panics
+    /// If it is another tree's change, or not after the view.
+    pub fn changed(&self, change: &Change) -> Changed<'_> {
+        let (node, parent) = (change.node, change.parent);
+        Changed {
+            path: self.pointed_out(node).path(),
+            kind: change.kind,
+            acl: self.acl_of(node),
+            parent_acl: parent.map(|parent| self.acl_of(parent)),
+        }
+    }
+
+    fn pointed_out(&self, pointer: Pointer) -> CellRef {
+        assert!(
+            pointer.store == self.shared.number,
+            "a change is shown by a view of its own tree"
+        );
+        assert!(pointer.zxid > self.zxid, "a view is behind what it shows");
+        pointer.cell
+    }
+
+    /// The ACL that a node has when its change is done, or had last.
+    fn acl_of(&self, pointer: Pointer) -> &AclList {
+        let cell = self.pointed_out(pointer);
+        // SAFETY: the check has shown that the cell is not freed before the view moves, nor what can be
+        // seen of it as of this zxid, nor, where it died, its last version.
+        unsafe {
+            let version = cell
+                .version_at(pointer.zxid)
+                .or_else(|| cell.last_version());
+            &version.expect("a node has a version").as_ref().acl
         }
     }
 

@@ -141,7 +141,6 @@ enum Step {
     AdvanceView { which: u8, by: u8 },
     DropView(u8),
     Reclaim(u8),
-    Rollback(u8),
 }
 
 const PATHS: usize = 3 + 9 + 27;
@@ -180,7 +179,6 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<(u8, u8)>().prop_map(|(which, by)| Step::AdvanceView { which, by }),
         1 => any::<u8>().prop_map(Step::DropView),
         2 => any::<u8>().prop_map(Step::Reclaim),
-        1 => (0..4u8).prop_map(Step::Rollback),
     ]
 }
 
@@ -385,19 +383,6 @@ impl World {
                 self.driver.tree.reclaim(usize::from(*most));
                 let oldest = self.views.iter().map(|view| view.zxid().0).min();
                 self.floor = self.floor.max(oldest.unwrap_or(tip));
-            }
-            Step::Rollback(by) => {
-                let newest = self.views.iter().map(|view| view.zxid().0).max();
-                let to = (tip - i64::from(*by))
-                    .max(newest.unwrap_or(0))
-                    .max(self.floor);
-                self.driver
-                    .tree
-                    .rollback_above(Zxid(to))
-                    .expect("nobody has seen it");
-                self.driver.zxid = to;
-                self.states.retain(|zxid, _| *zxid <= to);
-                self.check_tip();
             }
         }
         for view in &self.views {

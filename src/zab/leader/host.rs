@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::jute::quorum::AuthId;
+use crate::auth::Identity;
 use crate::types::{Ensemble, LinkId, ServerId, SessionId, Zxid};
 
 /// What a leader must know.
@@ -60,7 +60,7 @@ pub struct Forwarded {
     /// The request record.
     pub body: Box<[u8]>,
     /// The identities of the client.
-    pub identities: Vec<AuthId>,
+    pub identities: Arc<[Identity]>,
 }
 
 /// What a leader tells its host.

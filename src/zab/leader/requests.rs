@@ -1,5 +1,8 @@
 //! What learners forward and ask on behalf of their clients, and the answers.
 
+use std::sync::Arc;
+
+use crate::auth::Identity;
 use crate::jute::quorum::QuorumPacket;
 use crate::jute::{Decoder, Record};
 use crate::types::{LinkId, SessionId, Zxid};
@@ -21,10 +24,22 @@ impl Leader {
             cxid: i32::decode(&mut from)?,
             op: i32::decode(&mut from)?,
             body: from.rest().into(),
-            identities: packet.authinfo.clone(),
+            identities: self.identities_of(packet),
         };
         self.events.push_back(LeaderEvent::Request(id, forwarded));
         Ok(())
+    }
+
+    /// Clients of one host often ask one after the other, and each time say the same of themselves.
+    fn identities_of(&mut self, packet: &QuorumPacket<'_>) -> Arc<[Identity]> {
+        let named = packet.authinfo.iter().map(|id| (id.scheme, id.id));
+        let last = self.identities.iter();
+        if !last.map(|id| (&*id.scheme, &*id.id)).eq(named.clone()) {
+            self.identities = named
+                .map(|(scheme, id)| Identity::new(scheme, id))
+                .collect();
+        }
+        Arc::clone(&self.identities)
     }
 
     /// Whether a learner takes rejections: it is one of ours.
