@@ -171,6 +171,7 @@ fn every_operation_is_measured_and_nothing_is_left() {
             );
         }
         assert!(number(&json, "/client/cpu_us_per_op") > 0.0);
+        assert!(number(&json, "/client/rss_bytes") > 1e6);
         assert!(number(&json, "/server/rss_bytes") > 0.0);
         assert!(number(&json, "/server/cpu_us_per_op") >= 0.0);
     }
@@ -240,6 +241,7 @@ fn an_open_loop_keeps_its_times_and_sees_a_stall() {
     assert!((3..=4).contains(&slots.len()), "{slots:?}");
     let html = fs::read_to_string(html).expect("the report was written");
     assert!(html.contains("<svg") && html.contains("polyline") && html.ends_with("</html>\n"));
+    assert!(html.contains("client  ") && html.contains(" MiB resident"));
     for word in ["<script", "src=", "href="] {
         assert!(!html.contains(word), "{word}");
     }

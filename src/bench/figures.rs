@@ -33,6 +33,9 @@ impl Report {
             }
         }
         add("", "client_cpu_us_per_op", self.client.cpu_us_per_op);
+        if let Some(rss_bytes) = self.client.rss_bytes {
+            add("", "client_rss_bytes", rss_bytes as f64);
+        }
         add("", "errors", self.total.errors as f64);
         if self.operations.len() > 1 {
             for (operation, entry) in &self.operations {

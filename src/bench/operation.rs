@@ -92,6 +92,11 @@ impl Operation {
         }
     }
 
+    /// Whether it is one request, and no sum of several or event.
+    pub fn is_request(self) -> bool {
+        (self as usize) < Operation::Event as usize
+    }
+
     /// Whether it needs a directory of the session's own.
     pub fn is_on_own_znodes(self) -> bool {
         matches!(

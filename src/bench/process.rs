@@ -41,6 +41,11 @@ pub fn own_processor_time() -> Duration {
     duration(usage.ru_utime) + duration(usage.ru_stime)
 }
 
+/// The resident memory of this process, in bytes.
+pub fn own_resident_bytes() -> io::Result<u64> {
+    Ok(usage_of(std::process::id())?.resident_bytes)
+}
+
 /// Allows `count` open files, as far as the hard limit lets us.
 pub fn allow_open_files(count: u64) -> io::Result<()> {
     let mut limit = libc::rlimit {

@@ -90,7 +90,7 @@ pub struct Recorder {
     pub lag_ns: Histogram<u64>,
     /// When the last request that counts was answered.
     pub last_answer_ns: u64,
-    /// Answers of any kind so far, whether they count or not.
+    /// Answers to requests so far, whether they count or not.
     pub answers: u64,
     /// Connections that broke and were opened again, at any time.
     pub reconnects: u64,
@@ -154,10 +154,11 @@ impl Recorder {
         }
     }
 
-    /// A request was answered; `from_ns` is when it was sent, in an open loop when it was meant
-    /// to be.
+    /// A request was answered, or what several are part of is done; `from_ns` is when it was sent,
+    /// in an open loop when it was meant to be. The time line, as the total, holds requests only.
     pub fn answered(&mut self, operation: Operation, verdict: Verdict, from_ns: u64, now_ns: u64) {
-        self.answers += 1;
+        let is_request = operation.is_request();
+        self.answers += u64::from(is_request);
         let at_ns = if self.is_open { from_ns } else { now_ns };
         // A wrong answer matters at any time.
         if !self.window.contains(at_ns) && verdict != Verdict::Wrong {
@@ -169,11 +170,15 @@ impl Recorder {
             Verdict::Right => {
                 let latency_ns = now_ns.saturating_sub(from_ns).max(1);
                 tally.latency_ns.saturating_record(latency_ns);
-                self.timeline.succeeded(at_ns, latency_ns);
+                if is_request {
+                    self.timeline.succeeded(at_ns, latency_ns);
+                }
             }
             Verdict::Refused(code) => {
                 *tally.errors.entry(code).or_default() += 1;
-                self.timeline.failed(at_ns);
+                if is_request {
+                    self.timeline.failed(at_ns);
+                }
             }
             Verdict::Wrong => tally.wrong += 1,
         }
@@ -193,6 +198,12 @@ impl Recorder {
             let at_ns = if self.is_open { from_ns } else { now_ns };
             self.timeline.failed(at_ns);
         }
+    }
+
+    /// The run is over: from now on the time line has a slot for each second, also for those at
+    /// the end in which nothing happened.
+    pub fn complete(&mut self) {
+        self.timeline.complete();
     }
 
     /// Adds what another thread saw.
@@ -241,6 +252,31 @@ mod tests {
         assert_eq!(tally.errors, BTreeMap::from([(-101, 4)]));
         assert_eq!(tally.wrong, 8);
         assert!(total.tally(Operation::Set).is_none());
+    }
+
+    #[test]
+    fn the_time_line_has_requests_only() {
+        let window = Window {
+            start_ns: 0,
+            end_ns: 2_000_000_000,
+        };
+        let mut recorder = Recorder::new(window, false);
+        for operation in Operation::ALL {
+            recorder.answered(operation, Verdict::Right, 0, 1_000);
+            recorder.answered(operation, Verdict::Refused(-101), 0, 1_000);
+        }
+        let requests = Operation::REQUESTS.len() as u64;
+        recorder.complete();
+        let slots: Vec<(u64, u64)> = recorder
+            .timeline()
+            .slots()
+            .iter()
+            .map(|slot| (slot.latency_ns.len(), slot.errors))
+            .collect();
+        assert_eq!(slots, [(requests, requests), (0, 0)]);
+        assert_eq!(recorder.answers, 2 * requests);
+        let insert = recorder.tally(Operation::Insert).expect("it happened");
+        assert_eq!(insert.latency_ns.len(), 1);
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub struct Observed {
     pub started_at_ms: u64,
     /// Processor time of this tool within the window.
     pub client_processor: Duration,
+    /// Resident memory of this tool at the window's end.
+    pub client_resident_bytes: u64,
     /// The server at the window's start, after each second, and at its end; empty if unknown.
     pub server: Vec<Usage>,
 }
@@ -226,7 +228,10 @@ impl Report {
             context: Context::of_this_machine(&options.server_pid),
             started_at_ms: observed.started_at_ms,
             measured_s,
-            client: Process::new(observed.client_processor, total.count, options),
+            client: Process {
+                rss_bytes: Some(observed.client_resident_bytes),
+                ..Process::new(observed.client_processor, total.count, options)
+            },
             server: Process::of_server(&measured, total.count, options),
             open_loop: options.rate.map(|_| OpenLoop::new(&recorder.lag_ns)),
             reconnects: recorder.reconnects,
@@ -371,7 +376,7 @@ fn timeline(recorder: &Recorder, server: &[Usage]) -> Vec<Slot> {
         let samples = server.get(first).zip(server.get(first + slot_s as usize));
         Slot {
             at_s: first as u64,
-            ops_s: latency_ns.len() as f64 / slot_s as f64,
+            ops_s: latency_ns.len() as f64 / line.length_s(place).max(f64::MIN_POSITIVE),
             p50_us: us(latency_ns.value_at_quantile(0.5)),
             p99_us: us(latency_ns.value_at_quantile(0.99)),
             max_us: us(latency_ns.max()),
@@ -438,6 +443,7 @@ mod tests {
         if wrong {
             recorder.answered(Operation::Get, Verdict::Wrong, 0, 1);
         }
+        recorder.complete();
         let options = Options::try_parse_from(["bench", "-d", "2"]).expect("valid options");
         let measured = Measured {
             recorder,
@@ -445,6 +451,7 @@ mod tests {
             observed: Observed {
                 started_at_ms: 1,
                 client_processor: Duration::from_millis(500),
+                client_resident_bytes: 3 << 20,
                 server: vec![usage(3, 1 << 20), usage(4, 1 << 20)],
             },
         };
@@ -466,12 +473,22 @@ mod tests {
         near("/operations/get/latency_us/p99_9", 999.0);
         near("/errors/NoNode (-101)", 1.0);
         near("/client/cpu_us_per_op", 500.0);
+        near("/client/rss_bytes", 3_145_728.0);
         near("/server/cpu_us_per_op", 1_000.0);
         near("/server/rss_bytes", 1_048_576.0);
         near("/server/rss_bytes_per_session", 32_768.0);
         near("/timeline/0/ops_s", 1_000.0);
         near("/timeline/0/p50_us", 500.0);
         near("/timeline/0/server_cpus", 1.0);
+    }
+
+    #[test]
+    fn the_table_has_the_time_line_and_both_sides() {
+        let table = report(false).table();
+        let line = "seconds █▁ 0 ops/s at least, 500 in the median, 1000 at most; p99 at most ";
+        assert!(table.contains(line), "{table}");
+        assert!(table.contains("busy, 3.0 MiB resident"), "{table}");
+        assert!(table.contains("busy, 1.0 MiB resident"), "{table}");
     }
 
     #[test]

@@ -250,11 +250,17 @@ fn observe(options: &Options, shared: &Shared) -> Result<Observed, BenchError> {
         }
     }
     let client_after = process::own_processor_time();
+    let client_resident_bytes =
+        process::own_resident_bytes().map_err(|source| BenchError::System {
+            what: "memory of this process",
+            source,
+        })?;
     Ok(Observed {
         started_at_ms: started_at
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_millis() as u64),
         client_processor: client_after.saturating_sub(client_before),
+        client_resident_bytes,
         server: samples.into_iter().flatten().collect(),
     })
 }
@@ -271,7 +277,9 @@ fn join(threads: Vec<Load>) -> Result<Recorder, BenchError> {
             None => total = Some(recorder),
         }
     }
-    Ok(total.expect("there is at least one thread"))
+    let mut total = total.expect("there is at least one thread");
+    total.complete();
+    Ok(total)
 }
 
 /// What all server processes together use; nothing if none is named.

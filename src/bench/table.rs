@@ -2,10 +2,16 @@
 
 use std::fmt::Write as _;
 
-use super::report::{Entry, Report};
+use super::report::{Entry, Process, Report, Slot};
 
 /// A client that used more of its threads' time than this was likely the limit.
 const CLIENT_BUSY_SHARE: f64 = 0.9;
+
+/// Bars from the lowest to the highest.
+const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// Bars in a line at most; of more slots each bar is the mean of several.
+const BARS_MAX: usize = 60;
 
 impl Report {
     /// The table for the terminal.
@@ -51,20 +57,10 @@ impl Report {
         if self.operations.len() > 1 {
             write_row("all", &self.total, out)?;
         }
-        let client = &self.client;
-        writeln!(
-            out,
-            "client  {:.2} µs processor time an operation, {:.2} processors busy",
-            client.cpu_us_per_op, client.cpus_used
-        )?;
+        self.write_timeline(out)?;
+        write_process("client", &self.client, out)?;
         if let Some(server) = &self.server {
-            writeln!(
-                out,
-                "server  {:.2} µs processor time an operation, {:.2} processors busy, {:.1} MiB resident",
-                server.cpu_us_per_op,
-                server.cpus_used,
-                server.rss_bytes.unwrap_or(0) as f64 / 1_048_576.0,
-            )?;
+            write_process("server", server, out)?;
         }
         if let Some(per_session) = self
             .server
@@ -87,6 +83,30 @@ impl Report {
         }
         self.write_warnings(out)?;
         writeln!(out, "machine {}", self.context)
+    }
+
+    /// How even the load was.
+    fn write_timeline(&self, out: &mut String) -> std::fmt::Result {
+        let slots = &self.timeline;
+        let worst = |one: &&Slot, other: &&Slot| one.p99_us.total_cmp(&other.p99_us);
+        let (Some(worst), 2..) = (slots.iter().max_by(worst), slots.len()) else {
+            return Ok(());
+        };
+        let label = match self.timeline_slot_s {
+            1 => "seconds".to_owned(),
+            slot_s => format!("each {slot_s} s"),
+        };
+        let mut rates: Vec<f64> = slots.iter().map(|slot| slot.ops_s).collect();
+        let bars = bars(&rates);
+        rates.sort_by(f64::total_cmp);
+        let last = rates.len() - 1;
+        let median = f64::midpoint(rates[last / 2], rates[last.div_ceil(2)]);
+        writeln!(
+            out,
+            "{label} {bars} {:.0} ops/s at least, {median:.0} in the median, {:.0} at most; \
+             p99 at most {:.0} µs, {} s after the start",
+            rates[0], rates[last], worst.p99_us, worst.at_s,
+        )
     }
 
     fn write_warnings(&self, out: &mut String) -> std::fmt::Result {
@@ -132,6 +152,28 @@ impl Report {
     }
 }
 
+/// The values from left to right, as parts of the greatest.
+fn bars(values: &[f64]) -> String {
+    let together = values.len().div_ceil(BARS_MAX).max(1);
+    let means = values
+        .chunks(together)
+        .map(|part| part.iter().sum::<f64>() / part.len() as f64);
+    let means: Vec<f64> = means.collect();
+    let most = means.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+    let bar = |mean: f64| BARS[(mean / most * (BARS.len() - 1) as f64).round() as usize];
+    means.into_iter().map(bar).collect()
+}
+
+fn write_process(name: &str, process: &Process, out: &mut String) -> std::fmt::Result {
+    writeln!(
+        out,
+        "{name}  {:.2} µs processor time an operation, {:.2} processors busy, {:.1} MiB resident",
+        process.cpu_us_per_op,
+        process.cpus_used,
+        process.rss_bytes.unwrap_or(0) as f64 / 1_048_576.0,
+    )
+}
+
 fn write_row(name: &str, entry: &Entry, out: &mut String) -> std::fmt::Result {
     let latency = &entry.latency_us;
     writeln!(
@@ -148,4 +190,19 @@ fn write_row(name: &str, entry: &Entry, out: &mut String) -> std::fmt::Result {
         latency.max,
         entry.errors,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_are_few_and_in_proportion() {
+        assert_eq!(bars(&[0.0, 7.0, 3.0, 1.0]), "▁█▄▂");
+        assert_eq!(bars(&[0.0]), "▁");
+        let many: Vec<f64> = (0..600).map(f64::from).collect();
+        let many = bars(&many);
+        assert_eq!(many.chars().count(), BARS_MAX);
+        assert!(many.starts_with('▁') && many.ends_with('█'));
+    }
 }

@@ -24,6 +24,7 @@ pub struct Slot {
 #[derive(Clone, Debug)]
 pub struct Timeline {
     start_ns: u64,
+    length_ns: u64,
     slot_ns: u64,
     slots_max: usize,
     slots: Vec<Slot>,
@@ -37,6 +38,7 @@ impl Timeline {
         let slot_ns = slot_s * SECOND_NS;
         Timeline {
             start_ns,
+            length_ns,
             slot_ns,
             slots_max: length_ns.div_ceil(slot_ns).max(1) as usize,
             slots: Vec::new(),
@@ -56,6 +58,17 @@ impl Timeline {
     /// The slots, from the first to the last in which something happened.
     pub fn slots(&self) -> &[Slot] {
         &self.slots
+    }
+
+    /// Adds the slots at the end in which nothing happened.
+    pub fn complete(&mut self) {
+        self.slot(u64::MAX);
+    }
+
+    /// How much of the window a slot holds, in seconds: the last may be shorter.
+    pub fn length_s(&self, place: usize) -> f64 {
+        let before_ns = place as u64 * self.slot_ns;
+        self.slot_ns.min(self.length_ns - before_ns) as f64 / SECOND_NS as f64
     }
 
     /// Length of a slot, in whole seconds.
@@ -112,6 +125,13 @@ mod tests {
             .collect();
         assert_eq!(counts, [(2, 0), (0, 2), (6, 0)]);
         assert_eq!(sum.slot_s(), 1);
+
+        let mut half = Timeline::new(0, 5 * SECOND_NS / 2);
+        half.complete();
+        let lengths_s: Vec<f64> = (0..half.slots().len())
+            .map(|at| half.length_s(at))
+            .collect();
+        assert_eq!(lengths_s, [1.0, 1.0, 0.5]);
 
         let mut week = Timeline::new(0, 604_800 * SECOND_NS);
         week.failed(u64::MAX);
