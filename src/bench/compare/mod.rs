@@ -177,6 +177,16 @@ mod tests {
             "{table}"
         );
         assert!(tree.lock().expect("no thread panicked").is_empty());
+        let html = html::of_outcome(&outcome);
+        let (_, latency) = html.split_once("<h2>Latency</h2>").expect("a chart");
+        let (latency, _) = latency.split_once("</svg>").expect("it ends");
+        // All rounds of both, in the colours of their targets, which are named once.
+        for (name, colour) in [("one", "c0"), ("two", "c1")] {
+            let lines = format!("<polyline class=\"{colour}\"");
+            assert_eq!(latency.matches(&lines).count(), 2, "{latency}");
+            assert_eq!(latency.matches(&format!(">{name}<")).count(), 1);
+            assert!(html.contains(&format!("<th>{name}, round 2: get</th>")));
+        }
     }
 
     #[test]

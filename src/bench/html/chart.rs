@@ -21,8 +21,10 @@ const COLOURS: usize = 6;
 /// One line of a chart.
 #[derive(Debug)]
 pub struct Line {
-    /// What the legend says.
+    /// What the legend says; empty where another line of the same colour has said it.
     pub name: String,
+    /// Lines that belong together have the same number.
+    pub colour: usize,
     /// From left to right.
     pub points: Vec<(f64, f64)>,
 }
@@ -77,8 +79,8 @@ impl Chart {
         }
         let mut out = open(HEIGHT);
         self.draw_axes(&x_axis, &y_axis, &mut out);
-        for (place, line) in self.lines.iter().enumerate() {
-            let colour = place % COLOURS;
+        for line in &self.lines {
+            let colour = line.colour % COLOURS;
             let _ = write!(out, r#"<polyline class="c{colour}" points=""#);
             for &(x, y) in &line.points {
                 let _ = write!(out, "{:.1},{:.1} ", x_axis.place(x), y_axis.place(y));
@@ -117,13 +119,15 @@ impl Chart {
     }
 
     fn draw_legend(&self, out: &mut String) {
-        if self.lines.len() < 2 {
+        let named = self.lines.iter().filter(|line| !line.name.is_empty());
+        let named: Vec<&Line> = named.collect();
+        if named.len() < 2 {
             return;
         }
-        let room = (WIDTH - LEFT) / self.lines.len() as f64;
-        for (place, line) in self.lines.iter().enumerate() {
+        let room = (WIDTH - LEFT) / named.len() as f64;
+        for (place, line) in named.into_iter().enumerate() {
             let (x, y) = (LEFT + room.min(130.0) * place as f64, HEIGHT - 6.0);
-            let colour = place % COLOURS;
+            let colour = line.colour % COLOURS;
             let _ = write!(
                 out,
                 r#"<line class="c{colour}" x1="{x}" y1="{0}" x2="{1}" y2="{0}"/>"#,
@@ -335,7 +339,11 @@ mod tests {
                 y_label: "y",
                 x_ticks: Vec::new(),
                 is_logarithmic,
-                lines: vec![Line { name, points }],
+                lines: vec![Line {
+                    name,
+                    colour: 0,
+                    points,
+                }],
             };
             let svg = chart.svg();
             let (_, rest) = svg.split_once("points=\"").expect("a line");

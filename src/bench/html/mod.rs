@@ -24,6 +24,16 @@ const QUANTILES: [(f64, &str); 6] = [
 /// Beyond this the curve of latencies is drawn here: 1 would be infinitely far away.
 const QUANTILE_MAX: f64 = 0.99999;
 
+/// A report among those that are drawn together.
+struct Drawn<'a> {
+    /// What the table calls it.
+    name: String,
+    /// What the legend calls it; empty where another of the same colour bears the name.
+    legend: &'a str,
+    colour: usize,
+    report: &'a Report,
+}
+
 /// The report of one run.
 pub fn of_report(report: &Report) -> String {
     let config = &report.config;
@@ -42,19 +52,22 @@ pub fn of_report(report: &Report) -> String {
         report.measured_s,
         escaped(&report.context.to_string()),
     );
-    write_operations(&[("", report)], &mut out);
-    let entries: Vec<(String, &Entry)> = report
-        .operations
-        .iter()
-        .map(|(name, entry)| ((*name).to_owned(), entry))
-        .collect();
-    write_latency(&entries, &mut out);
-    write_timelines(&[("", report)], &mut out);
+    let drawn = [Drawn {
+        name: String::new(),
+        legend: "",
+        colour: 0,
+        report,
+    }];
+    write_operations(&drawn, &mut out);
+    let operations = report.operations.iter().enumerate();
+    let lines = operations.map(|(colour, (name, entry))| latency_line(name, colour, entry));
+    write_latency(lines, &mut out);
+    write_timelines(&drawn, &mut out);
     let _ = write!(out, "<h2>The whole report</h2>{}", pre(&report.table()));
     out + "</main></body></html>\n"
 }
 
-/// The report of a comparison: medians of all rounds, charts of the last.
+/// The report of a comparison: medians, and charts of all rounds.
 pub fn of_outcome(outcome: &Outcome) -> String {
     let names: Vec<&str> = outcome
         .targets
@@ -75,18 +88,22 @@ pub fn of_outcome(outcome: &Outcome) -> String {
     };
     let ranges: Vec<Range> = outcome.figures.iter().filter_map(range).collect();
     out.push_str(&chart::ranges(&ranges));
-    let last: Vec<(&str, &Report)> = names
-        .iter()
-        .filter_map(|&name| Some((name, outcome.reports.get(name)?.last()?)))
-        .collect();
-    out.push_str("<h2>The last round</h2>");
-    write_operations(&last, &mut out);
-    let entries: Vec<(String, &Entry)> = last
-        .iter()
-        .map(|(name, report)| ((*name).to_owned(), &report.total))
-        .collect();
-    write_latency(&entries, &mut out);
-    write_timelines(&last, &mut out);
+    let mut rounds = Vec::new();
+    for (colour, &target) in names.iter().enumerate() {
+        let reports = outcome.reports.get(target).into_iter().flatten();
+        rounds.extend(reports.enumerate().map(|(round, report)| Drawn {
+            name: format!("{target}, round {}:", round + 1),
+            legend: if round == 0 { target } else { "" },
+            colour,
+            report,
+        }));
+    }
+    out.push_str("<h2>The rounds</h2><p>In the charts each round is a line.</p>");
+    write_operations(&rounds, &mut out);
+    let totals = rounds.iter();
+    let lines = totals.map(|one| latency_line(one.legend, one.colour, &one.report.total));
+    write_latency(lines, &mut out);
+    write_timelines(&rounds, &mut out);
     let _ = write!(out, "<h2>All figures</h2>{}", pre(&outcome.table()));
     out + "</main></body></html>\n"
 }
@@ -100,12 +117,12 @@ fn head(title: &str) -> String {
 }
 
 /// A table of all operations of one or several reports.
-fn write_operations(reports: &[(&str, &Report)], out: &mut String) {
+fn write_operations(reports: &[Drawn<'_>], out: &mut String) {
     out.push_str(
         "<table><tr><th></th><th>count</th><th>ops/s</th><th>p50 µs</th><th>p90</th><th>p99</th>\
          <th>p99.9</th><th>p99.99</th><th>max</th><th>errors</th></tr>",
     );
-    for (name, report) in reports {
+    for Drawn { name, report, .. } in reports {
         let entries = report.operations.iter().map(|(&name, entry)| (name, entry));
         let all = (report.operations.len() > 1).then_some(("all", &report.total));
         for (operation, entry) in entries.chain(all) {
@@ -132,15 +149,21 @@ fn write_operations(reports: &[(&str, &Report)], out: &mut String) {
     out.push_str("</table>\n");
 }
 
-fn write_latency(entries: &[(String, &Entry)], out: &mut String) {
-    let place = |quantile: f64| -(1.0 - quantile.min(QUANTILE_MAX)).log10();
-    let line = |(name, entry): &(String, &Entry)| {
-        let known = entry.latency_curve.iter().filter(|(_, us)| *us > 0.0);
-        Line {
-            name: name.clone(),
-            points: known.map(|&(quantile, us)| (place(quantile), us)).collect(),
-        }
-    };
+/// Where a quantile is on the latency chart's axis.
+fn place(quantile: f64) -> f64 {
+    -(1.0 - quantile.min(QUANTILE_MAX)).log10()
+}
+
+fn latency_line(name: &str, colour: usize, entry: &Entry) -> Line {
+    let known = entry.latency_curve.iter().filter(|(_, us)| *us > 0.0);
+    Line {
+        name: name.to_owned(),
+        colour,
+        points: known.map(|&(quantile, us)| (place(quantile), us)).collect(),
+    }
+}
+
+fn write_latency(lines: impl Iterator<Item = Line>, out: &mut String) {
     let chart = Chart {
         x_label: "",
         y_label: "latency up to this quantile, µs",
@@ -148,23 +171,21 @@ fn write_latency(entries: &[(String, &Entry)], out: &mut String) {
             .map(|(quantile, text)| (place(quantile), text))
             .into(),
         is_logarithmic: true,
-        lines: entries
-            .iter()
-            .map(line)
-            .filter(|line| !line.points.is_empty())
-            .collect(),
+        lines: lines.filter(|line| !line.points.is_empty()).collect(),
     };
     let _ = write!(out, "<h2>Latency</h2>{}", chart.svg());
 }
 
-fn write_timelines(reports: &[(&str, &Report)], out: &mut String) {
+fn write_timelines(reports: &[Drawn<'_>], out: &mut String) {
     let write_chart =
         |title: &str, y_label, value: &dyn Fn(&Slot) -> Option<f64>, out: &mut String| {
             let lines: Vec<Line> = reports
                 .iter()
-                .map(|(name, report)| Line {
-                    name: (*name).to_owned(),
-                    points: report
+                .map(|one| Line {
+                    name: one.legend.to_owned(),
+                    colour: one.colour,
+                    points: one
+                        .report
                         .timeline
                         .iter()
                         .filter_map(|slot| Some((slot.at_s as f64, value(slot)?)))
@@ -192,7 +213,7 @@ fn write_timelines(reports: &[(&str, &Report)], out: &mut String) {
     );
     write_chart("99th percentile", "µs", &|slot| Some(slot.p99_us), out);
     write_chart("Longest", "µs", &|slot| Some(slot.max_us), out);
-    let has_errors = reports.iter().any(|(_, report)| report.total.errors > 0);
+    let has_errors = reports.iter().any(|one| one.report.total.errors > 0);
     if has_errors {
         write_chart("Errors", "requests", &|slot| Some(slot.errors as f64), out);
     }
