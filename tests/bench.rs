@@ -39,7 +39,7 @@ impl Server {
             .expect("a free port");
         let config = folder.join("zoo.cfg");
         let text = format!(
-            "dataDir={}\nclientPort={}\nclientPortAddress=127.0.0.1\n\
+            "dataDir={}\nclientPort={}\nclientPortAddress=127.0.0.1\nmaxClientCnxns=0\n\
              admin.enableServer=false\n4lw.commands.whitelist=*\n",
             folder.join("data").display(),
             address.port()
@@ -278,10 +278,14 @@ fn two_targets_are_compared_in_turns() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(
-        text.contains("one/two") && text.contains("server_cpu_us_per_op"),
+        text.contains("one/two")
+            && text.contains("server_cpu_us_per_op")
+            && text.contains("client_rss_bytes")
+            && text.contains("ceiling "),
         "{text}"
     );
     let json = json_of(&json);
+    assert!(number(&json, "/ceiling_ops_s") > 0.0);
     let figures = json["figures"].as_array().expect("figures");
     let ops = figures
         .iter()
@@ -317,6 +321,27 @@ fn a_scenario_begins_anew_in_every_round() {
         .expect("the program is there");
     // The lock that somebody held at the end of a round is free in the next.
     assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
+fn the_ceiling_has_files_of_its_own() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::start(folder.path());
+    let file = folder.path().join("ceiling.json");
+    // Enough for the load and not for both ends of it, so that the limit must be raised.
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -Sn 250 && exec \"$@\"", "sh"])
+        .arg(env!("CARGO_BIN_EXE_zkore"))
+        .args(["bench", "--server", &server.address])
+        .args(["--scenario=watch-fanout", "--connections=180"])
+        .args(["--duration=300ms", "--warmup=0", "--base=/bench-ceiling"])
+        .arg(format!("--json={}", file.display()))
+        .output()
+        .expect("a shell is there");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("ceiling "), "{text}");
+    assert!(number(&json_of(&file), "/client/ceiling_ops_s") > 0.0);
 }
 
 #[test]

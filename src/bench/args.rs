@@ -139,7 +139,9 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
 
-    /// Do not measure first what this tool could do at most, against a responder of its own.
+    /// Do not measure first what this tool could do at most, against a responder of its own. That
+    /// serves mixes and watch-fanout; the other scenarios read what they wrote, which it does not
+    /// keep, and have no ceiling.
     #[arg(long)]
     pub no_ceiling: bool,
 
@@ -162,7 +164,7 @@ impl Options {
 
     /// Whether to measure what this tool can do at most.
     pub fn wants_ceiling(&self) -> bool {
-        !self.quiet && !self.no_ceiling && self.scenario == Scenario::Mix
+        !self.quiet && !self.no_ceiling && self.scenario.has_ceiling()
     }
 
     /// Whether the load has this operation for certain.

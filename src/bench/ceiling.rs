@@ -11,9 +11,10 @@ use clap::Parser;
 
 use super::args::Options;
 use super::error::BenchError;
+use super::process;
 use super::report::Report;
 use super::responder::{Expected, Responder};
-use super::run;
+use super::run::{self, OTHER_FILES};
 use super::spread::Spread;
 use super::value::Values;
 
@@ -25,9 +26,29 @@ const WARMUP: Duration = Duration::from_millis(100);
 /// of what could be.
 const OPEN_PIPELINE: u32 = 16;
 
+/// The requests a second that this tool could make with the same load, if that is asked for and can
+/// be known.
+pub fn ops_s(options: &Options) -> Result<Option<f64>, BenchError> {
+    let report = options.wants_ceiling().then(|| measure(options));
+    Ok(report
+        .transpose()?
+        .map(|report| report.total.throughput_ops_s))
+}
+
+/// What the terminal is told of it.
+pub fn text(ops_s: f64) -> String {
+    format!("ceiling {ops_s:.0} ops/s against a responder that only answers")
+}
+
 /// What the same load measures against a responder in a thread of this process,
 /// which shares the processors with it.
-pub fn measure(options: &Options) -> Result<Report, BenchError> {
+fn measure(options: &Options) -> Result<Report, BenchError> {
+    // Both ends of each connection are here.
+    let files = 2 * u64::from(options.connections) + OTHER_FILES;
+    process::allow_open_files(files).map_err(|source| BenchError::System {
+        what: "limit of open files",
+        source,
+    })?;
     let failed = |source| BenchError::System {
         what: "responder",
         source,
@@ -146,5 +167,17 @@ mod tests {
         };
         let report = measure(&open).expect("a run");
         assert!(report.open_loop.is_none() && report.total.count > 5);
+    }
+
+    #[test]
+    fn a_responder_tells_watchers() {
+        let words = ["bench", "--scenario=watch-fanout", "-c", "20", "-t", "2"];
+        let options = Options::try_parse_from(words).expect("valid words");
+        let report = measure(&options).expect("a run");
+        assert!(report.is_sound(), "{}", report.table());
+        assert_eq!((report.total.errors, report.reconnects), (0, 0));
+        let events = report.operations["event"].count;
+        let last = report.operations["lastEvent"].count;
+        assert!(last > 1 && events >= 19 * (last - 1), "{}", report.table());
     }
 }

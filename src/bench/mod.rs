@@ -117,11 +117,9 @@ impl From<BenchError> for Failure {
 fn run_load(words: &[String]) -> Result<bool, Failure> {
     let words = std::iter::once("zkore bench").chain(words.iter().map(String::as_str));
     let options = Options::try_parse_from(preset::expand(words)?)?;
-    let ceiling = options.wants_ceiling().then(|| ceiling::measure(&options));
+    let ceiling_ops_s = ceiling::ops_s(&options)?;
     let mut report = run::run(&options)?;
-    report.client.ceiling_ops_s = ceiling
-        .transpose()?
-        .map(|report| report.total.throughput_ops_s);
+    report.client.ceiling_ops_s = ceiling_ops_s;
     publish(&options, &report)?;
     Ok(report.is_sound())
 }

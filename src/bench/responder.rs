@@ -2,7 +2,9 @@
 //! pays for its sockets and bytes.
 //!
 //! It keeps no znodes. It knows what a run of the same options put where, and answers each
-//! request with what the run expects.
+//! request with what the run expects. Of watches it knows those that getData sets, and takes any
+//! setData for the one that they wait for: that is all of watch-fanout. Other scenarios read what
+//! they wrote, and need a server.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -13,10 +15,11 @@ use std::time::Duration;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
+use crate::client::{EventKind, KeeperState};
 use crate::jute::data::Stat;
 use crate::jute::proto::{
-    ConnectRequest, ConnectResponse, CreateRequest, MULTI_END, MultiHeader, ReplyHeader,
-    RequestHeader, SetDataRequest,
+    ConnectRequest, ConnectResponse, CreateRequest, GetDataRequest, MULTI_END, MultiHeader,
+    ReplyHeader, RequestHeader, SetDataRequest, WatcherEvent,
 };
 use crate::jute::{Decoder, JuteError, Record, op};
 use crate::types::ErrorCode;
@@ -50,13 +53,23 @@ pub struct Expected {
 /// Listens on a port, and answers until it is told to end.
 #[derive(Debug)]
 pub struct Responder {
-    expected: Expected,
+    common: Common,
     listener: TcpListener,
     poll: Poll,
-    /// Replies so far: each is as new as can be.
-    zxid: i64,
     peers: Vec<Option<Peer>>,
     buffer: Vec<u8>,
+}
+
+/// What all connections share.
+#[derive(Debug)]
+struct Common {
+    expected: Expected,
+    /// Replies so far: each is as new as can be.
+    zxid: i64,
+    /// The places of those that watch.
+    watchers: Vec<usize>,
+    /// The path of a write that they are to be told of.
+    written: Option<String>,
 }
 
 /// One connection.
@@ -77,10 +90,14 @@ impl Responder {
         poll.registry()
             .register(&mut listener, LISTENER, Interest::READABLE)?;
         Ok(Responder {
-            expected,
+            common: Common {
+                expected,
+                zxid: 0,
+                watchers: Vec::new(),
+                written: None,
+            },
             listener,
             poll,
-            zxid: 0,
             peers: Vec::new(),
             buffer: vec![0; READ_BYTES],
         })
@@ -105,7 +122,7 @@ impl Responder {
                     Token(place) => {
                         // A client that breaks ends its own connection only.
                         if self.serve(place).is_err() {
-                            self.peers[place] = None;
+                            self.forget(place);
                         }
                     }
                 }
@@ -143,7 +160,28 @@ impl Responder {
         }
     }
 
+    fn forget(&mut self, place: usize) {
+        self.peers[place] = None;
+        self.common.watchers.retain(|&watcher| watcher != place);
+    }
+
+    /// Answers what a connection asks, and tells the others of what it wrote.
     fn serve(&mut self, place: usize) -> Result<(), Gone> {
+        let served = self.answer(place);
+        let Some(path) = self.common.written.take() else {
+            return served;
+        };
+        for watcher in std::mem::take(&mut self.common.watchers) {
+            if let Some(peer) = &mut self.peers[watcher]
+                && peer.notify(&path).is_err()
+            {
+                self.forget(watcher);
+            }
+        }
+        served
+    }
+
+    fn answer(&mut self, place: usize) -> Result<(), Gone> {
         let Some(peer) = &mut self.peers[place] else {
             return Ok(());
         };
@@ -151,7 +189,7 @@ impl Responder {
             match peer.stream.read(&mut self.buffer) {
                 Ok(0) => return Err(Gone),
                 Ok(count) => {
-                    peer.handle(&self.buffer[..count], place, &self.expected, &mut self.zxid)?;
+                    peer.handle(&self.buffer[..count], place, &mut self.common)?;
                     peer.flush()?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -174,13 +212,7 @@ impl From<ProtocolError> for Gone {
 }
 
 impl Peer {
-    fn handle(
-        &mut self,
-        bytes: &[u8],
-        place: usize,
-        expected: &Expected,
-        zxid: &mut i64,
-    ) -> Result<(), Gone> {
+    fn handle(&mut self, bytes: &[u8], place: usize, common: &mut Common) -> Result<(), Gone> {
         let Peer {
             has_session,
             frames,
@@ -191,8 +223,7 @@ impl Peer {
             let mut result = Ok(());
             framed(out, |out| {
                 result = if *has_session {
-                    *zxid += 1;
-                    answer(frame, expected, *zxid, out)
+                    answer(frame, place, common, out)
                 } else {
                     *has_session = true;
                     grant(frame, place, out)
@@ -201,6 +232,24 @@ impl Peer {
             Ok(result?)
         })?;
         Ok(())
+    }
+
+    fn notify(&mut self, path: &str) -> Result<(), Gone> {
+        framed(&mut self.out, |out| {
+            let header = ReplyHeader {
+                xid: op::XID_NOTIFICATION,
+                zxid: -1,
+                err: ErrorCode::Ok.code(),
+            };
+            header.encode(out);
+            let event = WatcherEvent {
+                kind: EventKind::NodeDataChanged as i32,
+                state: KeeperState::SyncConnected as i32,
+                path,
+            };
+            event.encode(out);
+        });
+        self.flush()
     }
 
     fn flush(&mut self) -> Result<(), Gone> {
@@ -235,10 +284,18 @@ fn grant(frame: &[u8], place: usize, out: &mut Vec<u8>) -> Result<(), JuteError>
 
 fn answer(
     frame: &[u8],
-    expected: &Expected,
-    zxid: i64,
+    place: usize,
+    common: &mut Common,
     out: &mut Vec<u8>,
 ) -> Result<(), JuteError> {
+    let Common {
+        expected,
+        zxid,
+        watchers,
+        written,
+    } = common;
+    *zxid += 1;
+    let zxid = *zxid;
     let from = &mut Decoder::new(frame);
     let header = RequestHeader::decode(from)?;
     let reply = ReplyHeader {
@@ -249,7 +306,11 @@ fn answer(
     reply.encode(out);
     match header.kind {
         op::GET_DATA => {
-            let key = key_of(<&str>::decode(from)?);
+            let get = GetDataRequest::decode(from)?;
+            if get.watch {
+                watchers.push(place);
+            }
+            let key = key_of(get.path);
             let size = expected.values.size(key);
             (size as i32).encode(out);
             expected.values.append(key, zxid as u32, out);
@@ -259,7 +320,12 @@ fn answer(
             let key = key_of(<&str>::decode(from)?);
             stat(expected.values.size(key), zxid).encode(out);
         }
-        op::SET_DATA => set(from, zxid, out)?,
+        op::SET_DATA => {
+            let path = set(from, zxid, out)?;
+            if !watchers.is_empty() {
+                *written = Some(path.to_owned());
+            }
+        }
         op::CREATE => CreateRequest::decode(from)?.path.encode(out),
         op::GET_CHILDREN => {
             (expected.children as i32).encode(out);
@@ -273,7 +339,7 @@ fn answer(
             if header == MULTI_END {
                 break;
             }
-            set(from, zxid, out)?;
+            let _ = set(from, zxid, out)?;
         },
         op::SYNC => <&str>::decode(from)?.encode(out),
         op::DELETE | op::PING | op::CLOSE_SESSION => {}
@@ -282,10 +348,11 @@ fn answer(
     Ok(())
 }
 
-fn set(from: &mut Decoder<'_>, zxid: i64, out: &mut Vec<u8>) -> Result<(), JuteError> {
+/// Answers a setData; its path.
+fn set<'a>(from: &mut Decoder<'a>, zxid: i64, out: &mut Vec<u8>) -> Result<&'a str, JuteError> {
     let set = SetDataRequest::decode(from)?;
     stat(set.data.unwrap_or_default().len(), zxid).encode(out);
-    Ok(())
+    Ok(set.path)
 }
 
 /// The number at the end of a prepared key's path; 0 where there is none.

@@ -24,7 +24,7 @@ use super::setup::Session;
 use super::workload::Generator;
 
 /// Files that a run needs beyond one for each connection.
-const OTHER_FILES: u64 = 64;
+pub const OTHER_FILES: u64 = 64;
 
 /// Between the decision to start and the start, so that all threads see it in time.
 const START_DELAY_NS: u64 = 20_000_000;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::ceiling;
 use super::report::{Entry, Process, Report, Slot};
 
 /// A client that used more of its threads' time than this was likely the limit.
@@ -131,10 +132,7 @@ impl Report {
         let threads = f64::from(self.config.threads);
         if let Some(ceiling) = self.client.ceiling_ops_s {
             let share = self.total.throughput_ops_s / ceiling * 100.0;
-            write!(
-                out,
-                "ceiling {ceiling:.0} ops/s against a responder that only answers"
-            )?;
+            write!(out, "{}", ceiling::text(ceiling))?;
             match self.config.rate {
                 Some(_) => writeln!(out)?,
                 None => writeln!(out, "; this is {share:.0} % of it")?,

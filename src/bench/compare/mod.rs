@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use super::args::Options;
+use super::ceiling;
 use super::error::BenchError;
 use super::html;
 use super::report::{Report, write_file, write_json};
@@ -94,6 +95,14 @@ pub fn compare(asked: &Compare, runs: &[Options; 2]) -> Result<Outcome, BenchErr
             eprintln!("zkore bench: {text}");
         }
     };
+    let load = Options {
+        quiet: asked.quiet,
+        ..runs[0].clone()
+    };
+    let ceiling_ops_s = ceiling::ops_s(&load)?;
+    if let Some(ops_s) = ceiling_ops_s {
+        say(&ceiling::text(ops_s));
+    }
     say("preparing both targets");
     let stages = [Stage::prepare(&runs[0])?, Stage::prepare(&runs[1])?];
     let mut reports: [Vec<Report>; 2] = [Vec::new(), Vec::new()];
@@ -115,7 +124,7 @@ pub fn compare(asked: &Compare, runs: &[Options; 2]) -> Result<Outcome, BenchErr
         }
     }
     stages.into_iter().for_each(Stage::clean_up);
-    let outcome = Outcome::new(asked, reports);
+    let outcome = Outcome::new(asked, ceiling_ops_s, reports);
     if !asked.quiet {
         print!("{}", outcome.table());
     }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::super::ceiling;
 use super::super::figures::Figure;
 use super::super::report::Report;
 use super::{Compare, Target};
@@ -16,6 +17,9 @@ pub struct Outcome {
     /// In the order of the command line.
     pub targets: Vec<Target>,
     load: Vec<String>,
+    /// Requests a second that this tool made in the same way against a trivial responder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ceiling_ops_s: Option<f64>,
     /// Every figure that either has.
     pub figures: Vec<Row>,
     /// All rounds' reports, by target.
@@ -69,7 +73,7 @@ impl Rounds {
 
 impl Outcome {
     /// Compares the rounds' `reports` of the two targets.
-    pub fn new(asked: &Compare, reports: [Vec<Report>; 2]) -> Outcome {
+    pub fn new(asked: &Compare, ceiling_ops_s: Option<f64>, reports: [Vec<Report>; 2]) -> Outcome {
         let [first, second] = &reports;
         let [first, second] = [by_name(first), by_name(second)];
         let mut names: Vec<&String> = first.iter().map(|(name, _)| name).collect();
@@ -88,6 +92,7 @@ impl Outcome {
             tool: format!("zkore bench {}", env!("CARGO_PKG_VERSION")),
             targets: asked.target.clone(),
             load: asked.load.clone(),
+            ceiling_ops_s,
             figures,
             reports: names.zip(reports).collect(),
         }
@@ -143,6 +148,9 @@ impl Outcome {
         }
         let report = self.reports.values().flatten().next();
         let Some(report) = report else { return Ok(()) };
+        if let Some(ops_s) = self.ceiling_ops_s {
+            writeln!(out, "{}", ceiling::text(ops_s))?;
+        }
         writeln!(out, "load    {}", self.load.join(" "))?;
         writeln!(out, "machine {}", report.context)
     }

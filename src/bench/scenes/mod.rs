@@ -51,6 +51,11 @@ pub trait Scene: fmt::Debug + Send + Sync {
 }
 
 impl Scenario {
+    /// Whether a responder that keeps no znodes can serve it.
+    pub fn has_ceiling(self) -> bool {
+        matches!(self, Scenario::Mix | Scenario::WatchFanout)
+    }
+
     /// The scenario of a run; `None` for a mix.
     pub fn scene(self, options: &Options) -> Option<Arc<dyn Scene>> {
         let base = &options.base;
