@@ -6,6 +6,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "waits for real processes")]
 
+#[path = "interop/support.rs"]
+#[allow(dead_code, reason = "shared with the interop tests, which use more")]
+mod support;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
@@ -347,7 +351,33 @@ fn the_ceiling_has_files_of_its_own() {
 #[test]
 fn every_preset_runs_and_measures_what_it_is_for() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let server = Server::start(folder.path());
+    check_presets(&Server::start(folder.path()));
+}
+
+/// The same, and every operation of a mix, against Apache's server, to whose answers all checks must
+/// hold.
+#[test]
+fn every_preset_runs_on_apaches_server() {
+    let what = "zkore bench on Apache's server";
+    if !support::ready(what, &["jars"]) {
+        return;
+    }
+    let apache = support::Server::start(support::Kind::Apache, &[]);
+    let server = Server {
+        process: None,
+        address: apache.address().to_owned(),
+    };
+    let mix = "get=4,set=2,create=2,createEphemeral,delete,exists,getChildren,multi,sync,ping,reconnect,renew";
+    let words = ["--pipeline=4", "--duration=1s", "--keys=100", "--mix", mix];
+    let (code, text) = bench(&server, &words);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(!text.contains("errors  "), "{text}");
+    check_presets(&server);
+}
+
+/// Runs every preset, made small.
+fn check_presets(server: &Server) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("preset.json");
     let json_word = format!("--json={}", file.display());
     let (small, few) = ("--connections=30", "--keys=200");
@@ -391,7 +421,7 @@ fn every_preset_runs_and_measures_what_it_is_for() {
             "--base=/bench-presets",
             &json_word,
         ];
-        let (code, text) = bench(&server, &[&common[..], &own].concat());
+        let (code, text) = bench(server, &[&common[..], &own].concat());
         assert_eq!(code, Some(0), "{preset}: {text}");
         let json = json_of(&file);
         assert_eq!(json["errors"], serde_json::json!({}), "{preset}: {text}");
