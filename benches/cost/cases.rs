@@ -35,6 +35,8 @@ pub struct Case {
     pub name: &'static str,
     /// Requests at once.
     pub requests: u64,
+    /// Whether it is a part of a read, which allocates nothing.
+    pub is_read: bool,
     /// Sets up, and gives what is measured.
     pub make: fn() -> Box<dyn FnMut()>,
 }
@@ -44,36 +46,43 @@ pub const CASES: &[Case] = &[
     Case {
         name: "codec-get",
         requests: 1,
+        is_read: true,
         make: codec_get,
     },
     Case {
         name: "tree-read",
         requests: 1,
+        is_read: true,
         make: tree_read,
     },
     Case {
         name: "shard-get-pipeline-1",
         requests: 1,
+        is_read: true,
         make: || shard_get(1),
     },
     Case {
         name: "shard-get-pipeline-16",
         requests: 16,
+        is_read: true,
         make: || shard_get(16),
     },
     Case {
         name: "sequencer-set-batch-16",
         requests: 16,
+        is_read: false,
         make: sequencer_set,
     },
     Case {
         name: "watch-fire-and-set-again",
         requests: 1,
+        is_read: false,
         make: watch_fire,
     },
     Case {
         name: "log-encode-and-append",
         requests: 16,
+        is_read: false,
         make: log_append,
     },
 ];
