@@ -201,25 +201,33 @@ impl Responder {
                 }
                 names.encode(out);
             }
-            op::MULTI => {
-                let mzxid = Znode::new(&[]).mzxid;
-                loop {
-                    let header = MultiHeader::decode(from)?;
-                    header.encode(out);
-                    if header == MULTI_END {
-                        break;
-                    }
-                    let set = SetDataRequest::decode(from)?;
-                    let znode = tree.get_mut(set.path).expect("a key that was prepared");
-                    let data = set.data.unwrap_or_default().to_vec();
-                    self.set(znode, Znode { data, mzxid }).encode(out);
-                }
-            }
+            op::MULTI => self.set_all(&mut tree, from, out)?,
             op::SYNC => <&str>::decode(from)?.encode(out),
             op::PING | op::CLOSE_SESSION => {}
             other => return Err(JuteError::UnknownType(other)),
         }
         Ok(ErrorCode::Ok)
+    }
+
+    /// Writes what a multi sets, all with one zxid.
+    fn set_all(
+        &self,
+        tree: &mut BTreeMap<String, Znode>,
+        from: &mut Decoder<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), JuteError> {
+        let mzxid = Znode::new(&[]).mzxid;
+        loop {
+            let header = MultiHeader::decode(from)?;
+            header.encode(out);
+            if header == MULTI_END {
+                return Ok(());
+            }
+            let set = SetDataRequest::decode(from)?;
+            let znode = tree.get_mut(set.path).expect("a key that was prepared");
+            let data = set.data.unwrap_or_default().to_vec();
+            self.set(znode, Znode { data, mzxid }).encode(out);
+        }
     }
 
     /// Writes `new`; the Stat to answer.
