@@ -75,3 +75,72 @@ fn connect(host: &str, port: u16, resolve: &Resolve, timeout_ms: u64) -> io::Res
     }
     Err(failed(last))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::*;
+
+    const TIMEOUT_MS: u64 = 5000;
+
+    /// Hosts by name: one that listens, one that refuses, one that nobody knows, and one whose name takes
+    /// longer to look up than a test may last.
+    fn resolve(listener: &TcpListener) -> Resolve {
+        let up = listener.local_addr().expect("bound");
+        Arc::new(move |host, _| match host {
+            "up" => Ok(vec![up]),
+            // Port 1 of the loopback: nobody listens there without being root.
+            "refuses" => Ok(vec![(Ipv4Addr::LOCALHOST, 1).into()]),
+            "slow" => {
+                crate::rt::clock::pause(Duration::from_secs(60));
+                Ok(Vec::new())
+            }
+            _ => Err(io::Error::new(io::ErrorKind::NotFound, "no such name")),
+        })
+    }
+
+    fn addresses(hosts: &[&str]) -> Vec<(String, u16)> {
+        hosts.iter().map(|host| (host.to_string(), 7)).collect()
+    }
+
+    #[test]
+    fn whichever_address_answers_is_taken() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let resolve = resolve(&listener);
+        for hosts in [
+            &["up"][..],
+            &["up", "refuses"],
+            &["refuses", "up"],
+            &["unknown", "refuses", "up"],
+            &["slow", "up"],
+            &["up", "slow"],
+            &["up", "up"],
+        ] {
+            let stream = connect_any(&addresses(hosts), &resolve, TIMEOUT_MS);
+            let stream = stream.unwrap_or_else(|error| panic!("{hosts:?}: {error}"));
+            assert_eq!(stream.peer_addr().ok(), listener.local_addr().ok());
+        }
+    }
+
+    #[test]
+    fn without_an_answer_an_address_and_its_fault_are_named() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let resolve = resolve(&listener);
+        let failure = |hosts: &[&str]| {
+            let result = connect_any(&addresses(hosts), &resolve, TIMEOUT_MS);
+            result.expect_err("nobody listens").to_string()
+        };
+        assert_eq!(failure(&[]), "no address is known");
+        assert_eq!(
+            failure(&["unknown"]),
+            "cannot connect to unknown:7: no such name"
+        );
+        let of_several = failure(&["unknown", "refuses"]);
+        assert!(
+            of_several.starts_with("cannot connect to unknown:7: ")
+                || of_several.starts_with("cannot connect to refuses:7: "),
+            "{of_several}"
+        );
+    }
+}
