@@ -615,8 +615,8 @@ fn answers_come_behind_what_was_proposed_and_before_later_commits() {
     assert_eq!(world.events_of(follower), last);
 }
 
-#[test]
-fn an_apache_leader_may_not_reject() {
+/// A follower that is in step with a leader of Apache's, and what it says when it is told this.
+fn told_by_apache(kind: i32, data: Option<&[u8]>) -> Vec<LearnerEvent> {
     let mut learner = Learner::new(
         LearnerConfig {
             my_id: ServerId(2),
@@ -645,12 +645,29 @@ fn an_apache_leader_may_not_reject() {
     learner.receive(&said, 0, &mut host);
     assert!(learner.is_active());
     said.clear();
-    super::encode_packet(super::rejection::REJECT, 0, Some(&[0; 13]), &mut said);
+    super::encode_packet(kind, 0, data, &mut said);
     learner.receive(&said, 0, &mut host);
-    let events: Vec<_> = std::iter::from_fn(|| learner.poll_event()).collect();
+    std::iter::from_fn(|| learner.poll_event()).collect()
+}
+
+#[test]
+fn an_apache_leader_may_not_reject() {
+    let events = told_by_apache(super::rejection::REJECT, Some(&[0; 13]));
     assert!(
         matches!(events.last(), Some(LearnerEvent::Ended(reason)) if reason.contains("REJECT"))
     );
+}
+
+#[test]
+fn a_reconfigured_ensemble_is_left_with_a_reason() {
+    for kind in [kind::COMMIT_AND_ACTIVATE, kind::INFORM_AND_ACTIVATE] {
+        let events = told_by_apache(kind, Some(&[0; 8]));
+        let reconfigured = "the ensemble was reconfigured; restart";
+        assert!(
+            matches!(events.last(), Some(LearnerEvent::Ended(reason)) if reason.starts_with(reconfigured)),
+            "{events:?}"
+        );
+    }
 }
 
 /// A stranger's link, with what it says first.
