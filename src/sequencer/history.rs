@@ -47,9 +47,11 @@ impl History {
     /// Adds a step behind those of its zxid and before, although later ones are there already; but
     /// before one of its zxid that waits for a round.
     pub fn insert(&mut self, item: Item) {
-        let waits = |step: &Step| step.item.zxid == item.zxid && step.round > self.confirmed_round;
-        let at = self.waiting.iter().position(waits);
-        let at = at.unwrap_or_else(|| self.behind(item.zxid));
+        let before = |step: &Step| step.item.zxid < item.zxid;
+        let (first, end) = (self.waiting.partition_point(before), self.behind(item.zxid));
+        let mut of_its_zxid = self.waiting.range(first..end);
+        let waits = of_its_zxid.position(|step| step.round > self.confirmed_round);
+        let at = waits.map_or(end, |waits| first + waits);
         self.waiting.insert(at, Step { item, round: 0 });
     }
 
