@@ -57,6 +57,11 @@ fn a_member_without_a_quorum_serves_who_only_reads() {
 }
 
 #[test]
+fn weights_decide_and_a_leader_may_serve_nobody() {
+    run("modes.py", "weighted", "zzzzz");
+}
+
+#[test]
 fn sessions_of_one_member_cost_no_transaction() {
     for kinds in ["zzzz", "zaza", "azaz", "aaaa"] {
         run("modes.py", "local_sessions", kinds);

@@ -4,6 +4,7 @@ modes.py SCENARIO [KINDS]. Each scenario holds for Apache ZooKeeper (a) as for z
 import glob
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../interop/differential"))
 
-from harness import Ensemble, die_with_parent, insist
+from harness import Ensemble, die_with_parent, free_ports, insist, walk
 from kazoo.client import KazooClient
 from kazoo.exceptions import NotReadOnlyCallError
 from kazoo.protocol.states import KeeperState
@@ -350,6 +351,80 @@ def rejections(text):
             assert cost == (20 if is_ours else 80), (member.number, member.kind, leader.kind, cost)
             assert ask(session, "closeSession")[0] == 0
         ensemble.same_trees()
+
+
+def dead_address():
+    """An address as in a server line that nobody can listen on, and what keeps it so."""
+    sockets = [socket.socket(), socket.socket()]
+    ports = free_ports(2)
+    for each, port in zip(sockets, ports):
+        each.bind(("127.0.0.2", port))
+    return sockets, "127.0.0.2:{}:{}".format(*ports)
+
+
+def weighted(text):
+    """Leaders that serve no client, servers one of whose two addresses is dead, and groups of servers that
+    have weights: which of them are a quorum is not a matter of their number."""
+    lines = ["leaderServes=no", "multiAddress.enabled=true", "group.1=1:2", "group.2=3:4", "group.3=5", "weight.2=3"]
+    with Ensemble(kinds(text), lines=lines) as ensemble:
+        members = ensemble.members
+        dead = {number: dead_address() for number in members}
+
+        def address_of(other):
+            live = f"127.0.0.1:{other.quorum_port}:{other.election_port}"
+            both = [live, dead[other.number][1]]
+            return "|".join(both if other.number % 2 else reversed(both))
+
+        for member in members.values():
+            member.address_of = address_of
+
+        def leader_of(*numbers):
+            """Waits until all of these but one follow; the one."""
+            wanted = [members[number] for number in numbers]
+            rest = []
+
+            def is_settled():
+                rest[:] = [each for each in wanted if each.mode() != "follower"]
+                return len(rest) == 1
+
+            wait_until(is_settled, f"all of {numbers} but a leader follow", 40)
+            return rest[0]
+
+        for member in members.values():
+            member.start()
+        leader = leader_of(1, 2, 3, 4, 5)
+        assert "not currently serving" in leader.word("srvr")
+        try:
+            raise AssertionError(raw(leader)[1])
+        except (Closed, Silent):
+            pass
+        client = ensemble.client()
+        client.create("/a", b"")
+
+        # Two of five, and two of three groups.
+        for number in (1, 3, 4):
+            members[number].kill()
+        leader_of(2, 5)
+        insist(lambda: client.set("/a", b"by two"))
+        # Three of five, and one of three groups: server 1 has a quarter of its own.
+        for number in (2, 5):
+            members[number].kill()
+        for number in (1, 3, 4):
+            members[number].start()
+        wait_until(lambda: all(members[each].word("srvr") for each in (1, 3, 4)), "they are up")
+        time.sleep(3)
+        assert [members[each].mode() for each in (1, 3, 4)] == [None] * 3
+        for number in (2, 5):
+            members[number].start()
+        leader = leader_of(1, 2, 3, 4, 5)
+        trees = []
+        for member in members.values():
+            if member is not leader:
+                client = ensemble.client(member)
+                client.sync("/")
+                trees.append(dict(walk(client, "/")))
+        assert trees[0]["/a"][0] == b"by two"
+        assert all(tree == trees[0] for tree in trees)
 
 
 if __name__ == "__main__":
