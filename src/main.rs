@@ -142,11 +142,11 @@ struct SimArguments {
     /// Begin no seed after this time, which may be a fraction; without seeds, run them from 1 on
     #[arg(long, value_name = "M", value_parser = read_minutes)]
     minutes: Option<Duration>,
-    /// How many members: 3, 5, or 5+2 with observers [default: each seed chooses]
+    /// How many members: 1, 3, 5, or 5+2 with observers [default: each seed chooses]
     #[arg(long, value_name = "MEMBERS")]
     members: Option<Shape>,
-    /// What is to go wrong: chance, new-epoch, lost-leader, slowness, sleep or deposed [default: each
-    /// seed chooses]
+    /// What is to go wrong: chance, new-epoch, lost-leader, slowness, sleep, deposed or unresolved
+    /// [default: each seed chooses]
     #[arg(long, value_name = "AIM", conflicts_with = "no_faults")]
     aim: Option<Aim>,
     /// Let nothing go wrong

@@ -27,6 +27,8 @@ pub enum Mutation {
     DiffOverGap,
     /// A follower that is far behind is not cut off.
     FarBehindServes,
+    /// A server that was elected and cannot be reached is voted for again at once.
+    ElectUnreachable,
     /// Watches are fired after the change can be seen.
     WatchAfterVisible,
     /// A leader answers a sync without asking a quorum whether it still leads.

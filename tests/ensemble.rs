@@ -101,7 +101,13 @@ fn observers_see_all_and_do_not_vote() {
 
 #[test]
 fn members_that_were_told_wrongly_are_named_and_do_no_harm() {
-    for name in ["same_id", "shared_folder", "other_config", "late_names"] {
+    for name in [
+        "same_id",
+        "shared_folder",
+        "other_config",
+        "late_names",
+        "unreachable",
+    ] {
         run("intruders.py", name, "zzz");
     }
 }

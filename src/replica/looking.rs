@@ -19,6 +19,13 @@ const DIAL_PAUSES_IN_LIMIT: u64 = 4;
 const EARLY_LINKS_MAX: usize = 64;
 const EARLY_BYTES_MAX: usize = 64 << 10;
 
+/// How long a server is passed over that was elected and could not be reached, in milliseconds: the
+/// first time, and at most. A passing trouble of the network costs little that way; in the end it is
+/// twice what an attempt to reach it may take, so that all voters who fail pass it over at once.
+pub(super) fn pass_over_ms(init_limit_ms: u64) -> (u64, u64) {
+    (init_limit_ms / 4, init_limit_ms * 2)
+}
+
 impl Replica {
     /// Leaves whatever role this server has, and looks for a leader.
     pub(super) fn look(&mut self, now: Now, reason: &str) {
@@ -152,18 +159,20 @@ impl Replica {
 
     /// What came of an [`Output::Dial`].
     pub fn dialed(&mut self, leader: ServerId, link: Option<LinkId>, now: Now) {
+        let is_wanted = matches!(self.role, Role::Dialing(wanted) if wanted == leader);
         if let Some(member) = &mut self.member {
             member.dial_not_before_ms = 0;
+            match link {
+                Some(_) => member.election.reached(leader),
+                None if is_wanted => member.election.pass_over(leader, now.monotonic_ms),
+                None => {}
+            }
         }
-        match (&self.role, link) {
-            (Role::Dialing(wanted), Some(link)) if *wanted == leader => {
-                self.learn(leader, link, now)
-            }
-            (_, Some(link)) => self.outputs.push_back(Output::Close(link)),
-            (Role::Dialing(wanted), None) if *wanted == leader => {
-                self.look(now, "the leader cannot be reached");
-            }
-            _ => {}
+        match link {
+            Some(link) if is_wanted => self.learn(leader, link, now),
+            Some(link) => self.outputs.push_back(Output::Close(link)),
+            None if is_wanted => self.look(now, "the leader cannot be reached"),
+            None => {}
         }
     }
 

@@ -174,6 +174,7 @@ impl Replica {
                 election.notification_interval_min_ms,
                 election.notification_interval_max_ms,
             ) = config.notification_interval_ms;
+            election.pass_over_ms = looking::pass_over_ms(config.init_limit_ms);
             Member {
                 election: Election::new(election),
                 config,

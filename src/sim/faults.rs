@@ -9,7 +9,7 @@ use super::course::say;
 use super::event::Event;
 use super::member::{Ending, Member};
 use super::network::CLIENT_NODES;
-use super::options::{Aim, Options};
+use super::options::{Aim, Options, Shape};
 use super::process;
 use super::random::Random;
 use super::world::World;
@@ -93,7 +93,7 @@ const ALL: &[Fault] = &[
     Fault::Stall,
 ];
 
-const AIMS: [(Aim, &[Fault]); 6] = [
+const AIMS: [(Aim, &[Fault]); 8] = [
     (Aim::Chance, ALL),
     (
         Aim::NewEpoch,
@@ -116,6 +116,12 @@ const AIMS: [(Aim, &[Fault]); 6] = [
         ],
     ),
     (Aim::Deposed, &[Fault::Depose]),
+    // Most is found by chance, so a seed chooses that more often.
+    (Aim::Chance, ALL),
+    (
+        Aim::Unresolved,
+        &[Fault::Kill, Fault::Isolate, Fault::PowerLoss],
+    ),
 ];
 
 /// Millionths by which clocks are wrong at most.
@@ -165,6 +171,12 @@ impl Faults {
 }
 
 impl Faults {
+    /// Whether connections to a member's quorum port fail. Its own do not, nor its election links: it has
+    /// made those itself.
+    pub fn is_unresolved(&self, member: usize, shape: Shape) -> bool {
+        self.aim == Aim::Unresolved && !self.kinds.is_empty() && member + 1 == shape.voters
+    }
+
     /// In how many turns clients may ask once. Who wakes up and has something of its own to do
     /// learns of everything else on the way; so those who sleep have little to do.
     pub fn paces(&self) -> &'static [u64] {

@@ -383,9 +383,14 @@ impl World {
         let now_us = self.course.now_us;
         let is_parted =
             self.network.is_parted(from, to, now_us) || self.network.is_parted(to, from, now_us);
-        if is_parted || self.members[to].process.is_none() {
+        let is_unresolved = self.faults.is_unresolved(to, self.shape);
+        if is_parted || is_unresolved || self.members[to].process.is_none() {
             // Refused at once, or given up after a while.
-            let wait_us = if is_parted { 200_000 } else { 1_000 };
+            let wait_us = match (is_unresolved, is_parted) {
+                (true, _) => self.course.random.between(1_000, 300_000),
+                (_, true) => 200_000,
+                _ => 1_000,
+            };
             return self.turn_after(from, wait_us, Turn::Dialed(leader, None));
         }
         let (near, far) = (self.network.next_link(), self.network.next_link());

@@ -83,6 +83,9 @@ pub enum Aim {
     Sleep,
     /// Leaders sleep through the election of another one, and are asked before they know.
     Deposed,
+    /// The member that wins most elections cannot be reached on its quorum port, to the end of the
+    /// run.
+    Unresolved,
 }
 
 impl FromStr for Aim {
@@ -96,9 +99,10 @@ impl FromStr for Aim {
             "slowness" => Aim::Slowness,
             "sleep" => Aim::Sleep,
             "deposed" => Aim::Deposed,
+            "unresolved" => Aim::Unresolved,
             _ => {
                 return Err(format!(
-                    "{text}: wanted chance, new-epoch, lost-leader, slowness, sleep or deposed"
+                    "{text}: wanted chance, new-epoch, lost-leader, slowness, sleep, deposed or unresolved"
                 ));
             }
         })

@@ -187,6 +187,13 @@ const BUGS: &[Bug] = &[
         "3",
         &[Invariant::Timeliness],
     ),
+    // A leader whose address does not resolve.
+    bug(
+        Mutation::ElectUnreachable,
+        Aim::Unresolved,
+        "3",
+        &[Invariant::Progress],
+    ),
     bug(
         Mutation::WatchAfterVisible,
         Aim::Chance,

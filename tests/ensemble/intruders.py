@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import socket
 import sys
 import time
 
@@ -146,6 +147,34 @@ def other_config(_):
         ensemble.wait()
         client.create("/b", b"")
         ensemble.same_trees()
+
+
+def unreachable(_):
+    """The server that wins the first election cannot be reached by the others, who were told a wrong port
+    of it, while it reaches them: another one leads, and it follows."""
+    with Ensemble(kinds("zzz")) as ensemble:
+        *others, last = ensemble.members.values()
+        with socket.socket() as silent:
+            silent.bind(("127.0.0.1", 0))
+            wrong = f"127.0.0.1:{silent.getsockname()[1]}:{last.election_port}"
+            for other in others:
+                usual = other.address_of
+                other.address_of = lambda it, usual=usual: wrong if it is last else usual(it)
+            others[0].start()
+            last.start()
+            wait_until(lambda: "elected to lead" in last.log(), "it wins")
+            passing = "passing over a server that was elected"
+            wait_until(lambda: passing in others[0].log(), "who voted for it cannot reach it")
+            others[1].start()
+            assert ensemble.wait() is others[1]
+            client = ensemble.client()
+            client.create("/a", b"")
+            ensemble.same_trees()
+            last.kill()
+            insist(lambda: client.set("/a", b"1"))
+            last.start()
+            ensemble.wait()
+            ensemble.same_trees()
 
 
 CLONE_NEWNS = 0x20000

@@ -46,6 +46,10 @@ impl Ballots {
         self.cast.insert(from, cast);
     }
 
+    pub(super) fn remove(&mut self, from: ServerId) {
+        self.cast.remove(&from);
+    }
+
     /// Who voted the same as `cast`.
     pub(super) fn supporters(&self, cast: &Cast) -> BTreeSet<ServerId> {
         self.cast

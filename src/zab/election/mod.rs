@@ -18,9 +18,12 @@
 //!   a non-voter that asked while we looked is told the outcome.
 //! - Non-voters are answered only while they look, and not without pause: two servers whose
 //!   configurations disagree about each other would answer for ever.
+//! - Who was elected and cannot be reached is passed over for a while. Apache's elect it again and
+//!   again, and nobody leads.
 
 mod ballot;
 mod disagreement;
+mod passed_over;
 pub mod wire;
 
 #[cfg(test)]
@@ -33,8 +36,10 @@ use std::sync::Arc;
 
 use ballot::{Ballots, Cast};
 use disagreement::{Disagreements, Finding};
+use passed_over::PassedOver;
 use wire::Notification;
 
+use crate::mutation::{self, Mutation};
 use crate::types::{Ensemble, ServerId, Zxid};
 
 /// What a server does (Apache's `QuorumPeer.ServerState`).
@@ -123,6 +128,9 @@ pub struct ElectionConfig {
     pub notification_interval_min_ms: u64,
     /// The longest such time. Default: 60,000 (`zookeeper.fastleader.maxNotificationInterval`).
     pub notification_interval_max_ms: u64,
+    /// How long a server is passed over that was elected and could not be reached, in milliseconds:
+    /// the first time, and at most. Default: 5,000 and 40,000.
+    pub pass_over_ms: (u64, u64),
 }
 
 impl ElectionConfig {
@@ -135,6 +143,7 @@ impl ElectionConfig {
             settle_ms: 5,
             notification_interval_min_ms: 200,
             notification_interval_max_ms: 60_000,
+            pass_over_ms: (5_000, 40_000),
         }
     }
 }
@@ -167,6 +176,7 @@ pub struct Election {
     /// Votes of servers that have settled, of any round (Apache's `outofelection`).
     settled: Ballots,
     connected: BTreeSet<ServerId>,
+    passed_over: PassedOver,
     /// Since when a quorum agrees with the vote, and since when all connected voters do.
     agreed_since_ms: Option<u64>,
     unanimous_since_ms: Option<u64>,
@@ -204,6 +214,7 @@ impl Election {
             ballots: Ballots::default(),
             settled: Ballots::default(),
             connected: BTreeSet::new(),
+            passed_over: PassedOver::default(),
             agreed_since_ms: None,
             unanimous_since_ms: None,
             resend_at_ms: u64::MAX,
@@ -223,29 +234,52 @@ impl Election {
         self.state = PeerState::Looking;
         self.has_begun = true;
         self.decision = None;
-        // A peer may have sent any number; a round is left only when everybody looks again.
-        self.round = self.round.saturating_add(1);
         self.own = if self.is_voter(self.config.my_id) {
             Vote {
                 leader: self.config.my_id,
                 zxid,
                 peer_epoch: current_epoch,
-                election_epoch: self.round,
+                election_epoch: 0,
             }
         } else {
             Vote {
                 leader: NOBODY,
                 zxid: Zxid(i64::MIN),
                 peer_epoch: i64::MIN,
-                election_epoch: self.round,
+                election_epoch: 0,
             }
         };
+        self.passed_over.end_due(now_ms);
+        self.begin_round(now_ms);
+    }
+
+    fn begin_round(&mut self, now_ms: u64) {
+        // A peer may have sent any number; a round is left only when everybody looks again.
+        self.round = self.round.saturating_add(1);
+        self.own.election_epoch = self.round;
         self.ballots.clear();
         self.settled.clear();
         self.complained.clear();
         self.propose(self.own);
         self.resend_soon(now_ms);
         self.count(now_ms);
+    }
+
+    /// A server that was elected cannot be reached: for a while, no vote for it counts here, unless
+    /// this server has no vote that could bring forth another leader. To be called before
+    /// [`Election::look`].
+    pub fn pass_over(&mut self, leader: ServerId, now_ms: u64) {
+        if mutation::is(Mutation::ElectUnreachable) || !self.is_voter(self.config.my_id) {
+            return;
+        }
+        let span_ms = self.config.pass_over_ms;
+        let wait_ms = self.passed_over.add(leader, now_ms, span_ms);
+        tracing::warn!(%leader, wait_ms, "passing over a server that was elected and cannot be reached");
+    }
+
+    /// A server that was elected was reached.
+    pub fn reached(&mut self, leader: ServerId) {
+        self.passed_over.remove(leader);
     }
 
     /// The leader's epoch is established: later lookers are told it with our vote, so that
@@ -290,6 +324,12 @@ impl Election {
         if !self.is_voter(vote.leader) {
             return self.complain(from, &format_args!("a vote for {}", vote.leader));
         }
+        if self.passed_over.contains(vote.leader) {
+            // Nor does it stand by what it said before.
+            self.ballots.remove(from);
+            self.settled.remove(from);
+            return self.count(now_ms);
+        }
         match state {
             PeerState::Looking => self.receive_looking(from, vote, now_ms),
             PeerState::Following | PeerState::Leading => {
@@ -323,6 +363,10 @@ impl Election {
         if self.decides_at_ms().is_some_and(|at| at <= now_ms) {
             return self.decide(self.vote, now_ms);
         }
+        if self.passed_over.end_due(now_ms) {
+            // What was left out is said again in a new round.
+            return self.begin_round(now_ms);
+        }
         if self.resend_at_ms <= now_ms {
             self.resend_interval_ms = (self.resend_interval_ms * 2)
                 .min(self.config.notification_interval_max_ms)
@@ -338,7 +382,8 @@ impl Election {
             return None;
         }
         let decides = self.decides_at_ms().unwrap_or(u64::MAX);
-        Some(decides.min(self.resend_at_ms))
+        let counts_again = self.passed_over.next_end_ms().unwrap_or(u64::MAX);
+        Some(decides.min(counts_again).min(self.resend_at_ms))
     }
 
     /// The next message to send. Only the newest for each server is kept.

@@ -474,3 +474,86 @@ fn a_member_with_another_configuration_is_named_once() {
     assert_eq!(of(&there), 2, "servers 1 and 2 say it: {log}");
     assert_eq!(of(differs), 4, "and server 3 says it of both: {log}");
 }
+
+/// Servers 1 to 3 have elected 3, and 1 and 2 could not reach it.
+fn unreached() -> Network {
+    let mut network = Network::new(ensemble(3, 0), 1);
+    for id in 1..=3 {
+        network.start(id, 0, Zxid::ZERO);
+    }
+    network.run(0);
+    for id in [1, 2] {
+        assert_eq!(
+            network.node(id).decision,
+            Some(Decision::Follow(ServerId(3)))
+        );
+        let now_ms = network.now_ms;
+        network.node(id).election.pass_over(ServerId(3), now_ms);
+        network.look(id);
+    }
+    network
+}
+
+#[test]
+fn who_was_elected_and_cannot_be_reached_is_passed_over() {
+    let mut network = unreached();
+    network.run(300);
+    let two = "1 following 2 in 2\n2 leading 2 in 2\n";
+    assert_eq!(network.table(), format!("{two}3 leading 3 in 1\n"));
+    // It gives up leading, and comes to the others.
+    network.look(3);
+    network.run(0);
+    assert_eq!(network.table(), format!("{two}3 following 2 in 2\n"));
+}
+
+#[test]
+fn who_was_passed_over_is_elected_again_after_a_while_and_left_for_longer_each_time() {
+    let mut network = unreached();
+    // Server 2 has gone, so that nobody else can win.
+    network.stop(2);
+    network.look(3);
+    let mut waits_ms = Vec::new();
+    for _ in 0..5 {
+        let before_ms = network.now_ms;
+        while network.node(1).decision.is_none() {
+            network.run(5);
+        }
+        assert_eq!(
+            network.node(1).decision,
+            Some(Decision::Follow(ServerId(3)))
+        );
+        waits_ms.push(network.now_ms - before_ms);
+        let now_ms = network.now_ms;
+        network.node(1).election.pass_over(ServerId(3), now_ms);
+        network.look(1);
+        network.look(3);
+    }
+    // The election itself takes 5 ms.
+    assert_eq!(waits_ms, [5_005, 10_005, 20_005, 40_005, 40_005]);
+
+    network.node(1).election.reached(ServerId(3));
+    network.look(1);
+    network.look(3);
+    network.run(5);
+    assert_eq!(
+        network.node(1).decision,
+        Some(Decision::Follow(ServerId(3)))
+    );
+}
+
+#[test]
+fn a_server_without_a_vote_passes_nobody_over() {
+    let mut network = Network::new(ensemble(3, 1), 1);
+    for id in 1..=4 {
+        network.start(id, 0, Zxid::ZERO);
+    }
+    network.run(0);
+    let now_ms = network.now_ms;
+    network.node(4).election.pass_over(ServerId(3), now_ms);
+    network.look(4);
+    network.run(300);
+    assert_eq!(
+        network.node(4).decision,
+        Some(Decision::Observe(ServerId(3)))
+    );
+}
