@@ -1,5 +1,8 @@
 //! A member's process: the real replica, storage and shards, with what its threads would hold.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 

@@ -512,9 +512,10 @@ impl Election {
         }
     }
 
-    /// Looks whether the votes suffice, and since when.
+    /// Looks whether the votes suffice, and since when. A server that says −1 does not even count
+    /// itself.
     fn count(&mut self, now_ms: u64) {
-        if !self.has_begun || self.state != PeerState::Looking {
+        if !self.has_begun || self.state != PeerState::Looking || self.own.zxid == Zxid(-1) {
             return;
         }
         let supporters = self.ballots.supporters(&self.cast());

@@ -1,0 +1,134 @@
+//! Single processes, told by hand what the rest of a world would tell them.
+
+use super::super::member::Member as Machine;
+use super::*;
+use crate::exchange::Origin;
+use crate::io::{Disk, OpenMode};
+use crate::jute::Record;
+use crate::jute::quorum::{LearnerInfo, kind};
+use crate::replica::Output;
+use crate::zab::election::wire;
+use crate::zab::leader::Leader;
+use crate::zab::{PROTOCOL_VERSION, PacketReader, encode_packet};
+
+const NOW: Now = Now {
+    monotonic_ms: 1000,
+    wall_ms: 1,
+};
+
+fn start(shape: &str, disk: &MemoryDisk) -> Process {
+    let start = Start {
+        member: 0,
+        ensemble: ensemble(shape.parse().expect("a shape")),
+        disk: disk.clone(),
+        shards: 1,
+        snap_count: 1000,
+        reap: ReapConfig::default(),
+        seed: 1,
+        leniency: Leniency {
+            is_read_only_mode: false,
+            local_sessions: LocalSessions::Disabled,
+        },
+        now: NOW,
+    };
+    Process::start(start).expect("sound")
+}
+
+/// Does all that the log asks for.
+fn write(process: &mut Process, disk: &MemoryDisk) {
+    let replica = &mut process.replica;
+    while let Some(task) = replica.poll_segment_task() {
+        let result = task.run(disk);
+        replica.segment_done(result, NOW).expect("there is room");
+    }
+    while let Some(write) = replica.poll_write(0) {
+        let length = write.buffer.len();
+        let written = write.file.write_at(write.offset, &write.buffer);
+        let result = written.map(|()| length).map_err(std::io::Error::other);
+        let completed = replica.complete(write.id, write.buffer, result, NOW, 0);
+        completed.expect("the disk is sound");
+    }
+}
+
+/// The zxids of the votes that a member has sent.
+fn voted(process: &mut Process) -> Vec<Zxid> {
+    let outputs = std::iter::from_fn(|| process.replica.poll_output());
+    let zxid = |output| match output {
+        Output::Election(_, bytes) => Some(wire::read(&bytes).expect("our own").vote.zxid),
+        _ => None,
+    };
+    outputs.filter_map(zxid).collect()
+}
+
+#[test]
+fn a_member_whose_log_was_damaged_says_so_in_its_votes_and_does_not_lead() {
+    let disk = MemoryDisk::default();
+    assert_eq!(voted(&mut start("3", &disk)), [Zxid::ZERO; 2]);
+    let mark = Machine::folder().join("needsRepair");
+    let made = disk.open(&mark, OpenMode::Create);
+    drop(made.expect("there is room"));
+    assert_eq!(voted(&mut start("3", &disk)), [Zxid(-1); 2]);
+
+    // Nor where it has nobody to ask.
+    let mut process = start("1", &disk);
+    process.replica.tick(NOW);
+    assert!(process.replica.leader().is_none());
+}
+
+/// What a leader says over a link, by kind.
+fn said(process: &mut Process, link: LinkId) -> Vec<i32> {
+    let (mut bytes, mut reader) = (Vec::new(), PacketReader::default());
+    process.replica.take_link_output(link, &mut bytes);
+    reader.extend(&bytes);
+    let mut kinds = Vec::new();
+    while let Some((packet, length)) = reader.peek().expect("packets") {
+        kinds.push(packet.kind);
+        reader.skip(length);
+    }
+    kinds
+}
+
+/// What was asked for elsewhere must not come to a client as the answer to what it asks there, whose
+/// numbers may be the same.
+#[test]
+fn an_observer_hears_that_a_session_goes_on_behind_what_was_ordered_before() {
+    let disk = MemoryDisk::default();
+    let mut process = start("1+1", &disk);
+    process.replica.tick(NOW);
+    let established = process.replica.leader().is_some_and(Leader::is_established);
+    assert!(established, "the one voter is a quorum");
+
+    let link = LinkId(1);
+    process.replica.accepted(link, NOW);
+    let info = LearnerInfo {
+        server_id: 2,
+        protocol_version: PROTOCOL_VERSION,
+        config_version: 0,
+    };
+    let mut bytes = Vec::new();
+    encode_packet(kind::OBSERVER_INFO, 0, Some(&info.to_vec()), &mut bytes);
+    encode_packet(kind::ACK_EPOCH, 0, Some(&[0; 4]), &mut bytes);
+    encode_packet(kind::ACK, Zxid::new(1, 0).0, None, &mut bytes);
+    process.replica.received(link, &bytes, NOW);
+    assert_eq!(said(&mut process, link).last(), Some(&kind::UP_TO_DATE));
+
+    let origin = Origin {
+        shard: ShardId(0),
+        conn: ConnId(1),
+    };
+    let (timeout_ms, mut data) = (4000, Vec::new());
+    let open = ToSequencer::OpenSession { origin, timeout_ms };
+    process.replica.handle(open, NOW);
+    let (session, _) = process.replica.sequencer().sessions().snapshot()[0];
+    session.0.encode(&mut data);
+    timeout_ms.encode(&mut data);
+    bytes.clear();
+    encode_packet(kind::REVALIDATE, -1, Some(&data), &mut bytes);
+    process.replica.received(link, &bytes, NOW);
+    assert!(
+        said(&mut process, link).is_empty(),
+        "nothing is committed yet"
+    );
+    write(&mut process, &disk);
+    assert_eq!(said(&mut process, link), [kind::INFORM, kind::REVALIDATE]);
+}
