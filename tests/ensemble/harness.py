@@ -7,7 +7,6 @@ it can be killed, stopped, wiped, and replaced by one of the other kind on the s
 import ctypes
 import glob
 import os
-import random
 import shutil
 import signal
 import socket
@@ -31,18 +30,31 @@ def die_with_parent():
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def each_port():
+    """Ports below those that the system gives to clients; each process begins elsewhere."""
+    first, count = 10000, 22000
+    # Far enough from the next process's for an ensemble or two.
+    at = os.getpid() * 97 % count
+    while True:
+        yield first + at
+        at = (at + 1) % count
+
+
+PORTS = each_port()
+
+
 def free_ports(count):
-    """Ports that are free and below those that the system gives to clients."""
+    """Ports that are free, and that nobody here was given lately: who gets one may use it only later."""
     ports = []
-    while len(ports) < count:
-        port = random.randrange(10000, 32000)
+    for port in PORTS:
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
         ports.append(port)
-    return ports
+        if len(ports) == count:
+            return ports
 
 
 LOGGER_JARS = glob.glob(os.path.join(os.environ["ZKORE_INTEROP_CACHE"], "logger-jars", "*.jar"))
