@@ -532,13 +532,11 @@ impl CellRef {
     /// is the writer.
     pub(super) unsafe fn last_version(self) -> Option<NonNull<Version>> {
         let (head, is_dead) = self.head();
+        if !is_dead {
+            return NonNull::new(head.cast());
+        }
         // SAFETY: a tombstone and what it superseded are freed with the cell.
-        let version = if is_dead {
-            unsafe { (*head).next }
-        } else {
-            head
-        };
-        NonNull::new(version.cast::<Version>())
+        NonNull::new(unsafe { (*head).next }.cast())
     }
 
     /// The state of the children as of `zxid`.
