@@ -9,7 +9,7 @@ use super::format::{
     BATCH_HEADER, BatchHeader, FILL, RECORD_HEADER, SegmentHeader, encode_record_header,
     segment_name,
 };
-use super::segment::{Outcome, Prepared, SegmentResult, SegmentTask, Work};
+use super::segment::{Filling, Outcome, Plan, Prepared, SegmentResult, SegmentTask, Work};
 use super::{WalError, WalOptions};
 use crate::io::{AlignedBuffer, BLOCK, DiskError, DiskFile};
 use crate::types::Zxid;
@@ -56,9 +56,15 @@ pub(super) struct Active {
     pub seed: u32,
 }
 
+/// How much faster than the log grows the segment after it is filled with zeros: ready when half of this one
+/// is used, and no sooner, so that those writes do not keep the log's from the disk for longer than they must.
+const FILL_PACE: u64 = 2;
+
 enum Next {
     Wanted,
     Requested,
+    /// A part of it is there.
+    Begun(Filling),
     /// It could not be made; tried again when the driver says so.
     Refused,
     Ready(Prepared),
@@ -515,19 +521,25 @@ impl Wal {
             self.handed_out += 1;
             return Some(SegmentTask { work });
         }
-        if !matches!(self.next, Next::Wanted) || self.failed.is_some() {
+        if self.failed.is_some() {
             return None;
         }
-        self.next = Next::Requested;
-        self.handed_out += 1;
-        Some(SegmentTask {
-            work: Work::Prepare {
+        let used = self.current.as_ref().map_or(0, |current| current.tail);
+        let work = match std::mem::replace(&mut self.next, Next::Requested) {
+            Next::Wanted => Work::Begin(Plan {
                 dir: self.dir.clone(),
                 sequence: self.sequence_next,
                 bytes: self.options.segment_bytes,
                 is_synchronous: self.options.is_synchronous,
-            },
-        })
+            }),
+            Next::Begun(filling) if filling.filled <= FILL_PACE * used => Work::Fill(filling),
+            other => {
+                self.next = other;
+                return None;
+            }
+        };
+        self.handed_out += 1;
+        Some(SegmentTask { work })
     }
 
     /// Takes the result of a task.
@@ -537,6 +549,10 @@ impl Wal {
     pub fn segment_done(&mut self, result: SegmentResult) -> Result<(), DiskError> {
         self.handed_out -= 1;
         match result.outcome {
+            Outcome::Filled(filling) => {
+                self.next = Next::Begun(filling);
+                Ok(())
+            }
             Outcome::Prepared(Ok(prepared)) => {
                 assert!(matches!(self.next, Next::Requested), "one at a time");
                 self.next = Next::Ready(prepared);

@@ -15,7 +15,7 @@ use super::log::{Active, Start};
 use super::scan::{
     Fault, is_damaged_not_torn, look_beyond, read_batch, seed_of_segment, written_end,
 };
-use super::segment::{Prepared, prepare};
+use super::segment::{Plan, Prepared, prepare};
 use super::truncate::finish_truncation;
 use super::{Wal, WalError, WalOptions};
 use crate::io::{BLOCK, Disk, OpenMode, read_whole};
@@ -107,9 +107,13 @@ impl Wal {
         };
         let mut next = reuse_ahead(disk, dir, sequence_next, &options)?;
         if current.is_none() && next.is_none() {
-            let bytes = options.segment_bytes;
-            let prepared = prepare(disk, dir, sequence_next, bytes, options.is_synchronous)?;
-            next = Some(prepared);
+            let plan = Plan {
+                dir: dir.to_path_buf(),
+                sequence: sequence_next,
+                bytes: options.segment_bytes,
+                is_synchronous: options.is_synchronous,
+            };
+            next = Some(prepare(disk, plan)?);
         }
         let wal = Wal::new(Start {
             dir: dir.to_path_buf(),

@@ -1,5 +1,6 @@
 //! Making and naming segment files: what blocks, and so runs on the background thread.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,8 +8,9 @@ use std::sync::Arc;
 use super::format::ahead_name;
 use crate::io::{AlignedBuffer, BLOCK, Disk, DiskError, DiskFile, OpenMode};
 
-/// Bytes that one write of zeros covers.
-const ZERO_CHUNK: usize = 1 << 20;
+/// Bytes that one write of zeros covers: few enough that a write of the log that comes behind it waits
+/// for no longer than it takes itself.
+const ZERO_CHUNK: usize = 256 << 10;
 
 const _: () = assert!(ZERO_CHUNK.is_multiple_of(BLOCK));
 
@@ -20,13 +22,10 @@ pub struct SegmentTask {
 
 #[derive(Debug)]
 pub(super) enum Work {
-    /// Make the next segment.
-    Prepare {
-        dir: PathBuf,
-        sequence: u64,
-        bytes: u64,
-        is_synchronous: bool,
-    },
+    /// Begin to make the next segment.
+    Begin(Plan),
+    /// Fill a part of it.
+    Fill(Filling),
     /// Give a segment that is in use its name.
     Name { from: PathBuf, to: PathBuf },
 }
@@ -37,12 +36,36 @@ pub struct SegmentResult {
 }
 
 pub(super) enum Outcome {
+    Filled(Filling),
     Prepared(Result<Prepared, DiskError>),
     Named {
         from: PathBuf,
         to: PathBuf,
         result: Result<(), DiskError>,
     },
+}
+
+/// A segment to be made.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub dir: PathBuf,
+    pub sequence: u64,
+    pub bytes: u64,
+    pub is_synchronous: bool,
+}
+
+/// A segment with zeros in a first part of it.
+pub(super) struct Filling {
+    plan: Plan,
+    file: Arc<dyn DiskFile>,
+    /// Bytes of zeros.
+    pub filled: u64,
+}
+
+impl fmt::Debug for Filling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes of {:?}", self.filled, self.plan)
+    }
 }
 
 /// A segment of zeros that is ready to be written.
@@ -53,15 +76,14 @@ pub(super) struct Prepared {
 }
 
 impl SegmentTask {
-    /// Does the work; takes as long as the disk takes to write a segment.
+    /// Does the work; takes as long as the disk takes to write a part of a segment.
     pub fn run(self, disk: &dyn Disk) -> SegmentResult {
         let outcome = match self.work {
-            Work::Prepare {
-                dir,
-                sequence,
-                bytes,
-                is_synchronous,
-            } => Outcome::Prepared(prepare(disk, &dir, sequence, bytes, is_synchronous)),
+            Work::Begin(plan) => match begin(disk, plan) {
+                Ok(filling) => fill(disk, filling),
+                Err(error) => Outcome::Prepared(Err(error)),
+            },
+            Work::Fill(filling) => fill(disk, filling),
             Work::Name { from, to } => {
                 let result = name(disk, &from, &to);
                 Outcome::Named { from, to, result }
@@ -72,54 +94,72 @@ impl SegmentTask {
 }
 
 /// Makes a segment and its name durable; leaves nothing behind when that fails.
-pub(super) fn prepare(
-    disk: &dyn Disk,
-    dir: &Path,
-    sequence: u64,
-    bytes: u64,
-    is_synchronous: bool,
-) -> Result<Prepared, DiskError> {
-    let path = dir.join(ahead_name(sequence));
-    // Asked first, so that trying again on a full disk costs nothing.
-    if disk.free_bytes(dir)? < bytes {
-        let full = io::Error::from(io::ErrorKind::StorageFull);
-        return Err(DiskError::new("make", &path, full));
-    }
-    let made = fill_with_zeros(disk, &path, bytes)
-        .and_then(|()| disk.sync_dir(dir))
-        .and_then(|()| disk.open(&path, OpenMode::Log { is_synchronous }));
-    match made {
-        Ok(file) => Ok(Prepared {
-            file,
-            sequence,
-            bytes,
-        }),
-        Err(error) => {
-            // The first error tells more than a failure to clean up after it.
-            let _ = disk.remove(&path);
-            Err(error)
+pub(super) fn prepare(disk: &dyn Disk, plan: Plan) -> Result<Prepared, DiskError> {
+    let mut filling = begin(disk, plan)?;
+    loop {
+        match fill(disk, filling) {
+            Outcome::Filled(rest) => filling = rest,
+            Outcome::Prepared(result) => return result,
+            Outcome::Named { .. } => unreachable!("nothing is named here"),
         }
     }
 }
 
-fn fill_with_zeros(disk: &dyn Disk, path: &Path, bytes: u64) -> Result<(), DiskError> {
-    drop(disk.open(path, OpenMode::Create)?);
-    // Past the page cache where possible: a segment of zeros would only push out what is useful.
-    let file = disk.open(
-        path,
-        OpenMode::Log {
-            is_synchronous: false,
-        },
-    )?;
-    let mut zeros = AlignedBuffer::new(ZERO_CHUNK);
-    zeros.grow(ZERO_CHUNK, 0);
-    let mut offset = 0;
-    while offset < bytes {
-        let count = (bytes - offset).min(ZERO_CHUNK as u64);
-        file.write_at(offset, &zeros[..count as usize])?;
-        offset += count;
+fn begin(disk: &dyn Disk, plan: Plan) -> Result<Filling, DiskError> {
+    let path = plan.path();
+    // Asked first, so that trying again on a full disk costs nothing.
+    if disk.free_bytes(&plan.dir)? < plan.bytes {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        return Err(DiskError::new("make", &path, full));
     }
-    file.sync()
+    drop(disk.open(&path, OpenMode::Create)?);
+    // Past the page cache where possible: a segment of zeros would only push out what is useful.
+    let is_synchronous = false;
+    let file = disk.open(&path, OpenMode::Log { is_synchronous });
+    let file = file.inspect_err(|_| give_up(disk, &plan))?;
+    Ok(Filling {
+        plan,
+        file,
+        filled: 0,
+    })
+}
+
+/// Fills the next part; with the last one the segment is ready.
+fn fill(disk: &dyn Disk, mut filling: Filling) -> Outcome {
+    let Filling { plan, file, filled } = &mut filling;
+    let count = (plan.bytes - *filled).min(ZERO_CHUNK as u64) as usize;
+    let mut zeros = AlignedBuffer::new(count);
+    zeros.grow(count, 0);
+    let written = file.write_at(*filled, &zeros);
+    *filled += count as u64;
+    let finished = match written {
+        Ok(()) if *filled < plan.bytes => return Outcome::Filled(filling),
+        Ok(()) => finish(disk, plan, &**file),
+        Err(error) => Err(error),
+    };
+    Outcome::Prepared(finished.inspect_err(|_| give_up(disk, plan)))
+}
+
+fn finish(disk: &dyn Disk, plan: &Plan, file: &dyn DiskFile) -> Result<Prepared, DiskError> {
+    file.sync()?;
+    disk.sync_dir(&plan.dir)?;
+    let is_synchronous = plan.is_synchronous;
+    Ok(Prepared {
+        file: disk.open(&plan.path(), OpenMode::Log { is_synchronous })?,
+        sequence: plan.sequence,
+        bytes: plan.bytes,
+    })
+}
+
+/// Removes what was begun. The error that led here tells more than a failure to do so.
+fn give_up(disk: &dyn Disk, plan: &Plan) {
+    let _ = disk.remove(&plan.path());
+}
+
+impl Plan {
+    fn path(&self) -> PathBuf {
+        self.dir.join(ahead_name(self.sequence))
+    }
 }
 
 /// Gives a segment its name, durably.

@@ -611,6 +611,41 @@ fn a_slow_background_holds_the_driver_back_and_harms_nothing() {
     assert_eq!(records.len(), 40);
 }
 
+/// The zeros of the next segment are as many writes as the log's own, on the same disk.
+#[test]
+fn the_next_segment_is_filled_at_the_pace_of_the_log() {
+    const SEGMENT: u64 = 4 << 20;
+    const PART: u64 = 256 << 10;
+    let disk = MemoryDisk::default();
+    let options = WalOptions {
+        segment_bytes: SEGMENT,
+        ..WalOptions::default()
+    };
+    let recovered = Wal::recover(&disk, &dir(), options, Zxid::ZERO, &mut |_, _| {});
+    let mut wal = recovered.expect("a fresh start").0;
+    let (mut zxid, mut used) = (0, 0);
+    let next = dir().join("segment.2.ahead");
+    while used <= SEGMENT / 2 {
+        zxid += 1;
+        wal.append(Zxid(zxid), &payload(zxid, 10_000))
+            .expect("room");
+        let write_next = wal.poll_write(0).expect("it is due");
+        used = write_next.offset + write_next.buffer.len() as u64;
+        write(&mut wal, write_next);
+        run_tasks(&mut wal, &disk);
+        let file = disk.open(&next, OpenMode::Read).expect("it was begun");
+        let filled = file.length().expect("known");
+        let due = (2 * used + 1).next_multiple_of(PART).min(SEGMENT);
+        assert_eq!(filled, due, "{used} bytes of the log");
+    }
+    wal.roll();
+    zxid += 1;
+    wal.append(Zxid(zxid), b"in the new one")
+        .expect("it is ready");
+    let first = wal.poll_write(0).expect("it is due");
+    assert_eq!((first.offset, first.file.path()), (0, &*next));
+}
+
 #[test]
 fn a_record_larger_than_a_segment_is_kept() {
     let disk = MemoryDisk::default();
