@@ -32,6 +32,7 @@ pub fn auth(config: &Config) -> AuthConfig {
 /// For what is on disk.
 pub fn storage(config: &Config) -> StorageOptions {
     let limit = config.txn_log_size_limit_bytes.unwrap_or(u64::MAX);
+    let segment_bytes = config.pre_alloc_bytes.min(limit);
     StorageOptions {
         data_dir: config.data_dir.clone(),
         data_log_dir: config.data_log_dir.clone(),
@@ -43,7 +44,8 @@ pub fn storage(config: &Config) -> StorageOptions {
             digest_enabled: config.tree_digest_enabled,
         },
         wal: WalOptions {
-            segment_bytes: config.pre_alloc_bytes.min(limit),
+            segment_bytes,
+            roll_bytes_min: segment_bytes / 4 * 3,
             is_synchronous: config.force_sync,
             ..WalOptions::default()
         },

@@ -463,11 +463,12 @@ impl Wal {
         self.refusal.as_deref()
     }
 
-    /// Lets the next record start a new segment, as soon as one is ready: asked for when a
-    /// snapshot starts, so that purging can remove what lies before it.
+    /// Lets the next record start a new segment, as soon as one is ready and if enough of this one is
+    /// used: asked for when a snapshot starts, so that purging can remove what lies before it.
     pub fn roll(&mut self) {
         self.close_batch();
-        self.roll_wanted = self.current.is_some();
+        let used = self.current.as_ref().map(|current| current.tail);
+        self.roll_wanted = used.is_some_and(|used| used >= self.options.roll_bytes_min);
     }
 
     /// Has an idle log say that all of it is durable, in a block without records; to be called

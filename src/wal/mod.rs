@@ -57,6 +57,9 @@ pub struct WalOptions {
     /// [`SEGMENT_BYTES_MIN`], default 64 MiB. (`preAllocSize`, or `txnLogSizeLimitInKb` where that
     /// is smaller)
     pub segment_bytes: u64,
+    /// Bytes of a segment that must be used before [`Wal::roll`] leaves it; default 0. Zeros cost the disk
+    /// as much as records do, and what is left of a segment was filled in vain.
+    pub roll_bytes_min: u64,
     /// Bytes that one write carries at most, but for a record that is larger alone; default 256
     /// KiB.
     pub batch_bytes_max: usize,
@@ -72,6 +75,7 @@ impl Default for WalOptions {
     fn default() -> WalOptions {
         WalOptions {
             segment_bytes: SEGMENT_BYTES_DEFAULT,
+            roll_bytes_min: 0,
             batch_bytes_max: 256 << 10,
             in_flight_max: 2,
             pending_bytes_max: 4 << 20,

@@ -613,12 +613,13 @@ fn a_slow_background_holds_the_driver_back_and_harms_nothing() {
 
 /// The zeros of the next segment are as many writes as the log's own, on the same disk.
 #[test]
-fn the_next_segment_is_filled_at_the_pace_of_the_log() {
+fn the_next_segment_is_filled_at_the_pace_of_the_log_and_not_in_vain() {
     const SEGMENT: u64 = 4 << 20;
     const PART: u64 = 256 << 10;
     let disk = MemoryDisk::default();
     let options = WalOptions {
         segment_bytes: SEGMENT,
+        roll_bytes_min: SEGMENT / 4 * 3,
         ..WalOptions::default()
     };
     let recovered = Wal::recover(&disk, &dir(), options, Zxid::ZERO, &mut |_, _| {});
@@ -638,12 +639,28 @@ fn the_next_segment_is_filled_at_the_pace_of_the_log() {
         let due = (2 * used + 1).next_multiple_of(PART).min(SEGMENT);
         assert_eq!(filled, due, "{used} bytes of the log");
     }
-    wal.roll();
-    zxid += 1;
-    wal.append(Zxid(zxid), b"in the new one")
-        .expect("it is ready");
-    let first = wal.poll_write(0).expect("it is due");
-    assert_eq!((first.offset, first.file.path()), (0, &*next));
+    let mut is_left = |wal: &mut Wal| {
+        zxid += 1;
+        wal.roll();
+        wal.append(Zxid(zxid), &payload(zxid, 10_000))
+            .expect("room");
+        let next_write = wal.poll_write(0).expect("it is due");
+        let (offset, is_next) = (next_write.offset, next_write.file.path() == next);
+        write(wal, next_write);
+        (is_next, offset)
+    };
+    let first = loop {
+        match is_left(&mut wal) {
+            (true, offset) => break offset,
+            (false, offset) => used = offset,
+        }
+    };
+    assert_eq!(first, 0);
+    let expected = SEGMENT / 4 * 3;
+    assert!(
+        (expected - 20_000..expected + 20_000).contains(&used),
+        "{used}"
+    );
 }
 
 #[test]
