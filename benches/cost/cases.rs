@@ -4,10 +4,12 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
+use zkore::auth::Identity;
 use zkore::exchange::{Answer, Batch, ConnId, Item, Origin, Request, ShardId, ToSequencer};
 use zkore::jute::data::Stat;
 use zkore::jute::proto::{
-    ConnectRequest, GetDataRequest, GetDataResponse, ReplyHeader, RequestHeader, SetDataRequest,
+    ConnectRequest, CreateRequest, DeleteRequest, GetDataRequest, GetDataResponse, ReplyHeader,
+    RequestHeader, SetDataRequest,
 };
 use zkore::jute::txn::{CreateTxn, SetDataTxn, Txn, TxnHeader, encode_txn};
 use zkore::jute::{Record, op};
@@ -17,10 +19,15 @@ use zkore::rt::disk::StdDisk;
 use zkore::sequencer::{self, Log, Sequencer, SequencerConfig, SnapshotPolicy};
 use zkore::session::{SessionConfig, SessionTable};
 use zkore::shard::{self, Shard, ShardConfig, Shared};
-use zkore::tree::{AclList, ChangeKind, Changed, Tree, TreeConfig, View, open_acl};
+use zkore::tree::{
+    AclList, ChangeKind, Changed, Changes, Outcome, Tree, TreeConfig, View, open_acl,
+};
 use zkore::types::{SessionId, Zxid};
 use zkore::wal::{Wal, WalOptions};
 use zkore::watch::Watches;
+
+#[path = "zab.rs"]
+mod zab;
 
 const NODES: usize = 1_000;
 const DATA: [u8; 100] = [7; 100];
@@ -59,19 +66,55 @@ pub const CASES: &[Case] = &[
         name: "shard-get-pipeline-1",
         requests: 1,
         is_read: true,
-        make: || shard_get(1),
+        make: || shard_read(op::GET_DATA, 1, DATA_REPLY),
     },
     Case {
         name: "shard-get-pipeline-16",
         requests: 16,
         is_read: true,
-        make: || shard_get(16),
+        make: || shard_read(op::GET_DATA, 16, DATA_REPLY),
+    },
+    Case {
+        name: "shard-exists-pipeline-16",
+        requests: 16,
+        is_read: true,
+        make: || shard_read(op::EXISTS, 16, STAT_REPLY),
+    },
+    Case {
+        name: "shard-children-pipeline-16",
+        requests: 16,
+        is_read: true,
+        make: || shard_read(op::GET_CHILDREN2, 16, CHILDREN_REPLY),
+    },
+    Case {
+        name: "shard-set-publish-and-reply-16",
+        requests: 16,
+        is_read: false,
+        make: shard_set,
     },
     Case {
         name: "sequencer-set-batch-16",
         requests: 16,
         is_read: false,
         make: sequencer_set,
+    },
+    Case {
+        name: "sequencer-create-and-delete-batch-32",
+        requests: 32,
+        is_read: false,
+        make: sequencer_create,
+    },
+    Case {
+        name: "zab-lead-two-batch-16",
+        requests: zab::BATCH,
+        is_read: false,
+        make: zab::lead,
+    },
+    Case {
+        name: "zab-follow-batch-16",
+        requests: zab::BATCH,
+        is_read: false,
+        make: zab::follow,
     },
     Case {
         name: "watch-fire-and-set-again",
@@ -124,34 +167,57 @@ fn tree() -> Tree {
         extended_types: false,
         digest_enabled: true,
     });
-    let mut create = |path: &str| {
-        let zxid = Zxid(tree.tip_zxid().0 + 1);
-        let header = TxnHeader {
-            client_id: 1,
-            cxid: 1,
-            zxid: zxid.0,
-            time: 1,
-            kind: op::CREATE,
-        };
-        let txn = Txn::Create {
-            txn: CreateTxn {
-                path: path.into(),
-                data: Some(&DATA),
-                acl: vec![open_acl()],
-                ephemeral: false,
-                parent_cversion: -1,
-            },
-            is_create2: false,
-        };
-        tree.apply(&header, &txn);
-    };
-    create("/services");
-    create("/services/region-17");
+    create(&mut tree, "/services");
+    create(&mut tree, "/services/region-17");
     for number in 0..NODES {
-        create(&path_of(number));
+        create(&mut tree, &path_of(number));
     }
     tree
 }
+
+fn create(tree: &mut Tree, path: &str) {
+    let zxid = Zxid(tree.tip_zxid().0 + 1);
+    let header = TxnHeader {
+        client_id: 1,
+        cxid: 1,
+        zxid: zxid.0,
+        time: 1,
+        kind: op::CREATE,
+    };
+    let txn = Txn::Create {
+        txn: CreateTxn {
+            path: path.into(),
+            data: Some(&DATA),
+            acl: vec![open_acl()],
+            ephemeral: false,
+            parent_cversion: -1,
+        },
+        is_create2: false,
+    };
+    tree.apply(&header, &txn);
+}
+
+/// Children of each of the nodes whose children are listed.
+const CHILDREN: usize = 8;
+
+/// Such nodes.
+const PARENTS: usize = 64;
+
+fn tree_with_children() -> Tree {
+    let mut tree = tree();
+    for number in 0..PARENTS * CHILDREN {
+        let path = format!(
+            "{}/{CHILD}{}",
+            path_of(number / CHILDREN),
+            number % CHILDREN
+        );
+        create(&mut tree, &path);
+    }
+    tree
+}
+
+/// The name of a child, but for a digit behind it.
+const CHILD: &str = "member-";
 
 fn tree_read() -> Box<dyn FnMut()> {
     let tree = tree();
@@ -182,8 +248,7 @@ struct Client {
 }
 
 impl Client {
-    fn new() -> Client {
-        let tree = tree();
+    fn new(tree: Tree) -> Client {
         let zxid = tree.tip_zxid();
         let mut shard = Shard::new(
             Arc::new(ShardConfig::default()),
@@ -218,7 +283,7 @@ impl Client {
         };
         let items = vec![Item {
             zxid,
-            changes: Default::default(),
+            changes: Changes::new(),
             answer: Some((origin, attached)),
         }];
         shard.publish(&Batch { items }, now);
@@ -252,19 +317,28 @@ impl Client {
     }
 }
 
-fn shard_get(pipeline: usize) -> Box<dyn FnMut()> {
-    let mut client = Client::new();
+/// Bytes of a Stat, and of the replies without their errors.
+const STAT_BYTES: usize = 68;
+const STAT_REPLY: usize = 4 + 16 + STAT_BYTES;
+const DATA_REPLY: usize = STAT_REPLY + 4 + DATA.len();
+const CHILDREN_REPLY: usize = STAT_REPLY + 4 + CHILDREN * (4 + CHILD.len() + 1);
+
+/// Reads of one kind; their requests all are a path and whether to watch it.
+fn shard_read(kind: i32, pipeline: usize, reply_bytes: usize) -> Box<dyn FnMut()> {
+    let is_listing = kind == op::GET_CHILDREN2;
+    let (tree, nodes) = if is_listing {
+        (tree_with_children(), PARENTS)
+    } else {
+        (tree(), NODES)
+    };
+    let mut client = Client::new(tree);
     let mut number = 0;
     let turns: Vec<Vec<u8>> = (0..64)
         .map(|_| {
             let mut bytes = Vec::new();
             for xid in 0..pipeline {
-                let mut body = RequestHeader {
-                    xid: xid as i32 + 1,
-                    kind: op::GET_DATA,
-                }
-                .to_vec();
-                let path = path_of(next_of(&mut number));
+                let mut body = header(xid as i32 + 1, kind);
+                let path = path_of(next_of(&mut number) % nodes);
                 let get = GetDataRequest {
                     path: &path,
                     watch: false,
@@ -276,11 +350,60 @@ fn shard_get(pipeline: usize) -> Box<dyn FnMut()> {
         })
         .collect();
     let mut turn = 0;
-    let reply_bytes = 4 + 16 + 4 + DATA.len() + 68;
     Box::new(move || {
         turn = (turn + 1) % turns.len();
         let answered = client.turn(black_box(&turns[turn]));
         assert_eq!(answered, pipeline * reply_bytes);
+    })
+}
+
+fn header(xid: i32, kind: i32) -> Vec<u8> {
+    RequestHeader { xid, kind }.to_vec()
+}
+
+/// A shard's part of sets: it takes them in and hands them on, and walks the batch that they come back in.
+fn shard_set() -> Box<dyn FnMut()> {
+    let mut client = Client::new(tree());
+    let origin = Origin {
+        shard: ShardId(0),
+        conn: client.conn,
+    };
+    let mut bytes = Vec::new();
+    let mut items = Vec::new();
+    for xid in 1..=16 {
+        let path = path_of(xid as usize);
+        let set = SetDataRequest {
+            path: &path,
+            data: Some(&DATA),
+            version: -1,
+        };
+        let mut body = header(xid, op::SET_DATA);
+        set.encode(&mut body);
+        framed(&body, &mut bytes);
+        let answer = Answer::Reply {
+            xid,
+            op: op::SET_DATA,
+            outcome: Outcome::Stat(Stat::default()),
+            received_us: 0,
+        };
+        items.push(Item {
+            // None of them moves the tree, which is another case's part.
+            zxid: client.tree.tip_zxid(),
+            changes: Changes::new(),
+            answer: Some((origin, answer)),
+        });
+    }
+    let batch = Batch { items };
+    Box::new(move || {
+        let (shard, now) = (&mut client.shard, client.now);
+        shard.receive(client.conn, black_box(&bytes), now);
+        shard.drain_to_sequencer(|message| {
+            black_box(message);
+            Ok(())
+        });
+        shard.publish(black_box(&batch), now);
+        let answered = client.turn(&[]);
+        assert_eq!(answered, batch.items.len() * STAT_REPLY);
     })
 }
 
@@ -364,6 +487,23 @@ impl Writer {
     }
 }
 
+impl Writer {
+    /// Has a request decided.
+    fn request(&mut self, op: i32, body: &[u8], identities: &Arc<[Identity]>) {
+        let request = Request {
+            origin: ORIGIN,
+            session: self.session,
+            xid: 1,
+            op,
+            body: body.into(),
+            identities: identities.clone(),
+            received_us: 0,
+        };
+        let request = ToSequencer::Request(request);
+        self.sequencer.handle(request, self.now, &mut self.log);
+    }
+}
+
 fn sequencer_set() -> Box<dyn FnMut()> {
     let mut writer = Writer::new();
     let set = |number| {
@@ -380,20 +520,39 @@ fn sequencer_set() -> Box<dyn FnMut()> {
     let mut number = 0;
     Box::new(move || {
         for _ in 0..16 {
-            let request = Request {
-                origin: ORIGIN,
-                session: writer.session,
-                xid: 1,
-                op: op::SET_DATA,
-                body: bodies[next_of(&mut number)].as_slice().into(),
-                identities: identities.clone(),
-                received_us: 0,
-            };
-            let request = ToSequencer::Request(request);
-            writer
-                .sequencer
-                .handle(request, writer.now, &mut writer.log);
+            let body = &bodies[next_of(&mut number)];
+            writer.request(op::SET_DATA, body, &identities);
         }
+        writer.publish();
+    })
+}
+
+/// Nodes that come and go, so that the tree stays as large as it is.
+fn sequencer_create() -> Box<dyn FnMut()> {
+    let mut writer = Writer::new();
+    let paths: Vec<String> = (NODES..NODES + 16).map(path_of).collect();
+    let create = |path: &String| {
+        let create = CreateRequest {
+            path,
+            data: Some(&DATA),
+            acl: vec![open_acl()],
+            flags: 0,
+        };
+        create.to_vec()
+    };
+    let delete = |path: &String| DeleteRequest { path, version: -1 }.to_vec();
+    let creates: Vec<Vec<u8>> = paths.iter().map(create).collect();
+    let deletes: Vec<Vec<u8>> = paths.iter().map(delete).collect();
+    let identities: Arc<[_]> = Arc::new([]);
+    Box::new(move || {
+        let before = writer.log.last;
+        for body in &creates {
+            writer.request(op::CREATE, body, &identities);
+        }
+        for body in &deletes {
+            writer.request(op::DELETE, body, &identities);
+        }
+        assert_eq!(writer.log.last.0, before.0 + 32, "none of them fails");
         writer.publish();
     })
 }

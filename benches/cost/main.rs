@@ -14,7 +14,8 @@ fn main() -> ExitCode {
     let [name, times, ..] = &words[..] else {
         eprintln!("usage: cost CASE TIMES, with one of");
         for case in CASES {
-            eprintln!("    {}, {} requests at once", case.name, case.requests);
+            let kind = if case.is_read { "reads" } else { "requests" };
+            eprintln!("    {}, {} {kind} at once", case.name, case.requests);
         }
         return ExitCode::from(2);
     };

@@ -259,7 +259,7 @@ pub fn packets(script: &[u8]) -> Vec<u8> {
                 let kind = KINDS[usize::from(chosen) % KINDS.len()];
                 let zxid = script.zxid();
                 let content = script.content(kind, zxid);
-                let identity = (chosen >= 128).then(|| AuthId {
+                let identity = (chosen >= 128).then_some(AuthId {
                     scheme: "ip",
                     id: "::1",
                 });
