@@ -70,7 +70,26 @@ Ir
 """
 
 
+# The paths of libraries are made up.
+SAMPLES = """\
+zkore-shard-0  ffffffff82252b63 tcp_sendmsg ([kernel.kallsyms])
+zkore-shard-0      55d0b5f0c2a1 <alloc::vec::Vec<T,A> as core::ops::drop::Drop>::drop (/usr/bin/zkore)
+zkore-shard-0  ffffffff82252b99 tcp_sendmsg ([kernel.kallsyms])
+zkore-sequencer      55d0b5f0c2a1 zkore::tree::apply::<impl zkore::tree::Tree>::create (/usr/bin/zkore (deleted))
+"""
+
+
 class Traces(unittest.TestCase):
+    def test_samples_are_counted_by_thread_and_function(self):
+        counted = traces.samples(SAMPLES)
+        self.assertEqual(counted, {
+            ("zkore-shard-0", "tcp_sendmsg", True): 2, ("zkore-shard-0", "drop", False): 1,
+            ("zkore-sequencer", "zkore::tree::apply::create", False): 1,
+        })
+        shard, sequencer = traces.by_thread(counted, most=1)
+        self.assertEqual((*shard[:2], round(shard[2]), shard[3]), ("zkore-shard-0", 75, 67, [("tcp_sendmsg", 50)]))
+        self.assertEqual(sequencer, ("zkore-sequencer", 25, 0, [("zkore::tree::apply::create", 25)]))
+
     def test_a_wait_lasts_from_the_switch_away_to_the_next_switch_to_it(self):
         folded = traces.waits(SWITCHES, {12780})
         self.assertEqual(folded, "zkore-shard-0;zkore::rt<A:B>::enter;io_cqring_wait;__schedule 834730\n")

@@ -18,6 +18,42 @@ FUTEX_COMMANDS = ["wait", "wake", "fd", "requeue", "cmp_requeue", "wake_op", "lo
 FUTEX_COMMAND_BITS = 0x7f
 
 
+# As perf prints a sample with `-F comm,ip,sym,dso`.
+SAMPLE = re.compile(r"\s*(?P<thread>.+?)\s+(?P<address>[0-9a-f]+) (?P<name>.+) \((?P<file>[^()]*(?:\([^()]*\))?)\)$")
+
+
+def samples(script):
+    """Samples by thread, function, and whether that is the kernel's."""
+    found = (SAMPLE.match(line) for line in script.splitlines())
+    return collections.Counter(
+        (each["thread"], shortened(each["name"]), each["file"].startswith("[kernel")) for each in found if each
+    )
+
+
+def shortened(name):
+    """A Rust name without types, and of a long one the end."""
+    while (bare := re.sub(r"<[^<>]*>", "", name)) != name:
+        name = bare
+    return "::".join(part for part in name.split("::") if part)[-60:]
+
+
+def by_thread(counted, most=8):
+    """Of each thread, the busiest first: its name, percent of all samples, percent of its own that are the
+    kernel's, and the functions that it is in most, with percent of all."""
+    total = sum(counted.values())
+    threads = collections.defaultdict(collections.Counter)
+    kernel = collections.Counter()
+    for (thread, name, is_kernel), count in counted.items():
+        threads[thread][name] += count
+        kernel[thread] += count * is_kernel
+    order = sorted(threads.items(), key=lambda each: -each[1].total())
+    return [
+        (thread, 100 * names.total() / total, 100 * kernel[thread] / names.total(),
+         [(name, 100 * count / total) for name, count in names.most_common(most)])
+        for thread, names in order
+    ]
+
+
 def waits(script, threads):
     """Folded stacks with the microseconds that threads waited in them."""
     left, sums = {}, collections.Counter()
