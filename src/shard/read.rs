@@ -28,6 +28,9 @@ pub(super) struct Reader<'a> {
     pub(super) identities: &'a [Identity],
 }
 
+/// Bytes that a child's name takes in a reply, with its length, mostly at most.
+const USUAL_NAME_LEN: usize = 16;
+
 /// A request that cannot be read is answered so; the connection goes on.
 fn unreadable(_: JuteError) -> ErrorCode {
     ErrorCode::MarshallingError
@@ -154,6 +157,8 @@ impl<'a> Reader<'a> {
         let count_at = out.len();
         let mut count = 0i32;
         count.encode(out);
+        // A long list that grows by doubling is copied once more than it is made.
+        out.reserve(node.num_children().max(0) as usize * USUAL_NAME_LEN);
         node.for_each_child(&mut |name| {
             name.encode(out);
             count += 1;
