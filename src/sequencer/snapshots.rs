@@ -26,9 +26,9 @@ pub struct SnapshotPolicy {
     snap_count: Option<u64>,
     size_limit_bytes: Option<u64>,
     seed: u64,
-    /// What was drawn: parts in 2^32 of the half of a limit that is drawn from.
-    count_share: u64,
-    bytes_share: u64,
+    /// What was drawn, of which the part within half a limit counts.
+    count_draw: u64,
+    bytes_draw: u64,
     count: u64,
     bytes: u64,
 }
@@ -41,8 +41,8 @@ impl SnapshotPolicy {
             snap_count: snap_count.map(|count| u64::from(count.max(2))),
             size_limit_bytes,
             seed: seed | 1,
-            count_share: 0,
-            bytes_share: 0,
+            count_draw: 0,
+            bytes_draw: 0,
             count: 0,
             bytes: 0,
         };
@@ -57,10 +57,10 @@ impl SnapshotPolicy {
         let snap_count = self
             .snap_count
             .unwrap_or_else(|| SNAP_COUNT_DEFAULT.max(nodes / NODES_PER_TXN));
-        self.count >= drawn(snap_count, self.count_share)
+        is_past(self.count, snap_count, self.count_draw)
             || self
                 .size_limit_bytes
-                .is_some_and(|limit| self.bytes >= drawn(limit, self.bytes_share))
+                .is_some_and(|limit| is_past(self.bytes, limit, self.bytes_draw))
     }
 
     /// A snapshot is being taken: counts from anew.
@@ -71,8 +71,10 @@ impl SnapshotPolicy {
     }
 
     fn draw(&mut self) {
-        self.count_share = self.random() >> 32;
-        self.bytes_share = self.random() >> 32;
+        self.count_draw = self.random();
+        if self.size_limit_bytes.is_some() {
+            self.bytes_draw = self.random();
+        }
     }
 
     /// Marsaglia's xorshift: any draw will do, and it must follow from the seed.
@@ -84,10 +86,10 @@ impl SnapshotPolicy {
     }
 }
 
-/// Between half of the limit and the limit.
-fn drawn(limit: u64, share: u64) -> u64 {
+/// Whether a value has come to what was drawn between half of the limit and the limit.
+fn is_past(value: u64, limit: u64, draw: u64) -> bool {
     let half = limit / 2;
-    half + ((u128::from(half) * u128::from(share)) >> 32) as u64
+    value >= half && value - half >= draw % half.max(1)
 }
 
 /// The snapshots of a sequencer, of which one at most is on its way.
