@@ -4,6 +4,7 @@ import datetime
 import os
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 
@@ -24,7 +25,7 @@ def record(section, text, options, page, note):
     """Prints a section, and with --record puts it in place of the old one in a page of perf/."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=TOP, capture_output=True, text=True).stdout.strip()
     load = os.getloadavg()[0]
-    words = " ".join(word for word in sys.argv[1:] if word != "--record")
+    words = shlex.join(word for word in sys.argv[1:] if word != "--record")
     head = f"`tools/{pathlib.Path(sys.argv[0]).name}{' ' + words if words else ''}`, {datetime.date.today()}, commit {commit}, load average {load:.1f} at its end.{note}"
     body = f"## {section}\n\n{head}\n\n{text.strip()}\n"
     say(body)

@@ -37,9 +37,9 @@ def shortened(name):
     return "::".join(part for part in name.split("::") if part)[-60:]
 
 
-def by_thread(counted, most=8):
+def by_thread(counted, most=8, least=0.1):
     """Of each thread, the busiest first: its name, percent of all samples, percent of its own that are the
-    kernel's, and the functions that it is in most, with percent of all."""
+    kernel's, and the functions that it is in most, with percent of all; what is `least` or less is left out."""
     total = sum(counted.values())
     threads = collections.defaultdict(collections.Counter)
     kernel = collections.Counter()
@@ -49,8 +49,8 @@ def by_thread(counted, most=8):
     order = sorted(threads.items(), key=lambda each: -each[1].total())
     return [
         (thread, 100 * names.total() / total, 100 * kernel[thread] / names.total(),
-         [(name, 100 * count / total) for name, count in names.most_common(most)])
-        for thread, names in order
+         [(name, 100 * count / total) for name, count in names.most_common(most) if 100 * count > least * total])
+        for thread, names in order if 100 * names.total() > least * total
     ]
 
 
