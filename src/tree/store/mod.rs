@@ -99,7 +99,8 @@ impl Drop for Shared {
     }
 }
 
-/// A node of this store as the writer holds it, until the next [`Store::reclaim`]. Handles do not leave the tree that they come from.
+/// A node of this store as the writer holds it, until the next [`Store::reclaim`]. Handles do not leave the tree
+/// that they come from.
 #[derive(Clone, Copy)]
 pub(super) struct Handle {
     cell: CellRef,
