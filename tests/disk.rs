@@ -2,10 +2,18 @@
 
 #![allow(clippy::disallowed_methods, reason = "waits for real servers")]
 
+#[path = "interop/support.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the interop tests, which use other parts"
+)]
+mod interop;
 mod support;
 
+use std::env;
+use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -21,6 +29,10 @@ const SYSTEM_ERROR: i32 = -1;
 const NO_NODE: i32 = -101;
 const BLOCK: u64 = 4096;
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than all that a test waits for, each of which says what it is.
+const LIMIT: Duration = Duration::from_secs(240);
+/// Set in the process that has mounts of its own.
+const HAS_OWN_MOUNTS: &str = "ZKORE_TEST_HAS_OWN_MOUNTS";
 /// How many nodes of 1 KiB fill several log segments of 64 KiB.
 const NODES: usize = 200;
 
@@ -213,30 +225,62 @@ fn damaged_snapshots_alone_are_no_new_beginning() {
     }
 }
 
+/// A program in a mount namespace of its own, where whoever runs this may mount.
+fn with_own_mounts(program: impl AsRef<OsStr>) -> Command {
+    let mut unshare = Command::new("unshare");
+    let own_uid = fs::metadata("/proc/self").expect("it runs").uid();
+    if own_uid != 0 {
+        unshare.arg("--map-root-user");
+    }
+    unshare.arg("--mount").arg("--").arg(program);
+    unshare
+}
+
+/// The error says why it cannot be run, or what it complains of.
+fn try_to_run(command: &mut Command) -> Result<(), String> {
+    match command.output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) => Err(format!("{}: {error}", command.get_program().display())),
+    }
+}
+
+/// Whether a test is to go on here. If not, it has run in another process, whose mounts are its own
+/// and end with it however it ends, or was skipped where there can be none.
+fn has_own_mounts(test: &str) -> bool {
+    if env::var_os(HAS_OWN_MOUNTS).is_some() {
+        return true;
+    }
+    if let Err(why) = try_to_run(&mut with_own_mounts("true")) {
+        interop::skip(test, &format!("mounts of its own cannot be had: {why}"));
+        return false;
+    }
+    let mut again = with_own_mounts(env::current_exe().expect("it runs"));
+    again.args(["--exact", test, "--nocapture"]);
+    let outcome = interop::run(again.env(HAS_OWN_MOUNTS, "1"), LIMIT);
+    assert!(outcome.success(), "{test}:\n{}", outcome.output);
+    assert!(outcome.output.contains("1 passed"), "{test} is its name");
+    print!("{}", outcome.output);
+    false
+}
+
 /// A file system of a few hundred KiB in memory, unmounted when dropped.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// `None`, with the reason printed, where this user may not mount.
-    fn mount(at: &Path, kib: usize) -> Option<SmallDisk> {
+    /// `None` if the test is to be skipped: not even with mounts of its own may it mount one.
+    fn mount(test: &str, at: &Path, kib: usize) -> Option<SmallDisk> {
         fs::create_dir_all(at).expect("writable");
         let mut mount = Command::new("mount");
         let size = format!("size={kib}k");
         mount
             .args(["-t", "tmpfs", "-o", &size, "zkore-test"])
             .arg(at);
-        match mount.output() {
-            Ok(output) if output.status.success() => Some(SmallDisk(at.to_owned())),
-            Ok(output) => {
-                let reason = String::from_utf8_lossy(&output.stderr);
-                println!("skipped: a small disk cannot be mounted: {}", reason.trim());
-                None
-            }
-            Err(error) => {
-                println!("skipped: mount cannot be run: {error}");
-                None
-            }
+        if let Err(why) = try_to_run(&mut mount) {
+            interop::skip(test, &format!("a small disk cannot be mounted: {why}"));
+            return None;
         }
+        Some(SmallDisk(at.to_owned()))
     }
 
     /// Uses up the room that is left; returns the file to remove for there to be room again.
@@ -270,9 +314,13 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 #[test]
 fn a_full_log_disk_refuses_writes_until_there_is_room() {
+    const TEST: &str = "a_full_log_disk_refuses_writes_until_there_is_room";
+    if !has_own_mounts(TEST) {
+        return;
+    }
     let folder = folder();
     let log_dir = folder.path().join("log");
-    let Some(disk) = SmallDisk::mount(&log_dir, 1024) else {
+    let Some(disk) = SmallDisk::mount(TEST, &log_dir, 1024) else {
         return;
     };
     let spec = spec(folder.path()).with(&format!("dataLogDir={}", log_dir.display()));
@@ -317,9 +365,13 @@ fn a_full_log_disk_refuses_writes_until_there_is_room() {
 
 #[test]
 fn a_full_snapshot_disk_costs_only_the_snapshot() {
+    const TEST: &str = "a_full_snapshot_disk_costs_only_the_snapshot";
+    if !has_own_mounts(TEST) {
+        return;
+    }
     let folder = folder();
     let small = folder.path().join("data");
-    let Some(disk) = SmallDisk::mount(&small, 1024) else {
+    let Some(disk) = SmallDisk::mount(TEST, &small, 1024) else {
         return;
     };
     let log_dir = folder.path().join("log");
