@@ -10,7 +10,7 @@
 //! read before.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::client::EventKind;
 use crate::jute::Record;
@@ -23,6 +23,7 @@ use super::super::request::Verdict;
 use super::super::value::Values;
 use super::super::workload::Step;
 use super::ask::{Ask, Mode};
+use super::turns::{Armed, Turns};
 use super::{Scene, verdict};
 
 /// Connections for each service.
@@ -47,11 +48,7 @@ struct Group {
     instance: Option<String>,
     /// By group and write.
     values: Arc<Values>,
-    watchers: u32,
-    /// Watchers that have set their watch since the last write.
-    armed: AtomicU32,
-    /// Watchers that have had the event of the last write.
-    heard: AtomicU32,
+    turns: Turns,
     /// When the last write was sent; 0 before the first.
     written_ns: AtomicU64,
     /// Somebody lost a session meanwhile, and with it the order of writes and watches.
@@ -87,14 +84,12 @@ impl Fanout {
 impl Group {
     /// Whether watchers are to wait: some have not heard of the last write.
     fn is_under_way(&self) -> bool {
-        self.instance.is_none()
-            && self.written_ns.load(Ordering::Acquire) > 0
-            && self.heard.load(Ordering::Acquire) < self.watchers
+        self.instance.is_none() && self.turns.is_under_way()
     }
 
     /// A session begins; not the first of its connection if others have written already.
     fn note_session(&self) {
-        if self.written_ns.load(Ordering::Acquire) > 0 {
+        if self.turns.have_begun() {
             self.is_disturbed.store(true, Ordering::Release);
         }
     }
@@ -111,9 +106,7 @@ impl Group {
             path,
             instance,
             values,
-            watchers,
-            armed: AtomicU32::new(0),
-            heard: AtomicU32::new(0),
+            turns: Turns::new(watchers),
             written_ns: AtomicU64::new(0),
             is_disturbed: AtomicBool::new(false),
         }
@@ -174,11 +167,9 @@ impl Actor for Writer {
 
     fn next(&mut self, xid: i32, now_ns: u64, out: &mut Vec<u8>) -> Option<Step> {
         let group = &*self.group;
-        if self.is_writing || group.armed.load(Ordering::Acquire) < group.watchers {
+        if self.is_writing || !group.turns.try_write() {
             return None;
         }
-        group.armed.store(0, Ordering::Relaxed);
-        group.heard.store(0, Ordering::Relaxed);
         group.written_ns.store(now_ns, Ordering::Release);
         self.is_writing = true;
         self.written = self.written.wrapping_add(1);
@@ -227,7 +218,7 @@ impl Actor for Writer {
 enum Watch {
     None,
     Asked,
-    Set,
+    Set(Armed),
 }
 
 #[derive(Debug)]
@@ -273,7 +264,7 @@ impl Watcher {
         };
         self.is_unread = is_there;
         let before = self.list_shown.replace(is_there);
-        // The writer does not go on before this watch is set again, unless it was miscounted.
+        // The writer does not go on before this watch is set again; the end of its session may.
         let is_disturbed = self.group.is_disturbed.load(Ordering::Acquire);
         Some(before != Some(is_there) || is_disturbed)
     }
@@ -281,10 +272,9 @@ impl Watcher {
 
 impl Actor for Watcher {
     fn begin(&mut self, _session_id: i64) -> Option<String> {
-        if self.watch == Watch::Set {
-            self.group.armed.fetch_sub(1, Ordering::AcqRel);
-            // Nobody is to wait for what this one misses.
-            self.group.heard.fetch_add(1, Ordering::AcqRel);
+        if let Watch::Set(watch) = self.watch {
+            // If a write spent it, nobody is to wait for this one to hear of that.
+            self.group.turns.disarm(watch);
         }
         self.group.note_session();
         self.watch = Watch::None;
@@ -335,8 +325,7 @@ impl Actor for Watcher {
             _ => self.is_data_right(body, true),
         });
         if reply.is_ok() {
-            self.watch = Watch::Set;
-            self.group.armed.fetch_add(1, Ordering::AcqRel);
+            self.watch = Watch::Set(self.group.turns.arm());
         } else {
             self.watch = Watch::None;
         }
@@ -348,16 +337,22 @@ impl Actor for Watcher {
             None => EventKind::NodeDataChanged,
             Some(_) => EventKind::NodeChildrenChanged,
         };
-        let is_due = self.watch == Watch::Set && event.path == self.group.path;
-        if !is_due || event.kind != kind as i32 {
-            recorder.answered(Operation::Event, Verdict::Wrong, now_ns, now_ns);
-            return;
-        }
+        let is_due = event.path == self.group.path && event.kind == kind as i32;
+        let watch = match self.watch {
+            Watch::Set(watch) if is_due => watch,
+            _ => {
+                recorder.answered(Operation::Event, Verdict::Wrong, now_ns, now_ns);
+                return;
+            }
+        };
         self.watch = Watch::None;
+        let Some(is_last) = self.group.turns.disarm(watch) else {
+            // No write: a lost session took the instance along, or left a write that came late.
+            return;
+        };
         let from_ns = self.group.written_ns.load(Ordering::Acquire);
         recorder.answered(Operation::Event, Verdict::Right, from_ns, now_ns);
-        let heard = self.group.heard.fetch_add(1, Ordering::AcqRel) + 1;
-        if heard == self.group.watchers {
+        if is_last {
             recorder.answered(Operation::LastEvent, Verdict::Right, from_ns, now_ns);
         }
     }

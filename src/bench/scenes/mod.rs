@@ -11,6 +11,7 @@ mod kafka;
 mod locks;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::fmt;
 use std::sync::Arc;

@@ -64,6 +64,10 @@ impl Play {
         step.expect("there is something to do")
     }
 
+    fn is_idle(&mut self) -> bool {
+        self.actor.next(1, 1, &mut Vec::new()).is_none()
+    }
+
     fn judge(&mut self, step: Step, body: &[u8]) -> Verdict {
         self.actor.judge(step, Ok(body), &mut self.recorder, 2)
     }
@@ -207,6 +211,51 @@ fn watchers_of_children_see_through_lies() {
     assert_eq!(watcher.judge(get, &right), Verdict::Right);
     for wrong in [data(&values.of(1, 1), 9, 0), data(&values.of(0, 0), 8, 0)] {
         assert_eq!(watcher.judge(get, &wrong), Verdict::Wrong);
+    }
+}
+
+/// A watcher counted for less than nothing when its session was lost before the event of a write,
+/// and the writer no longer waited for anybody.
+#[test]
+fn a_session_lost_before_the_event_of_a_write_leaves_the_counts_right() {
+    let values = values();
+    let scene = fanout::Fanout::of_data("/b", 3, Arc::clone(&values));
+    let mut writer = Play::new(&scene, 0);
+    let mut watchers = [1, 2].map(|number| Play::new(&scene, number));
+    let arm = |watcher: &mut Play, mzxid: i64| {
+        let get = watcher.ask();
+        let reply = data(&values.of(0, mzxid as u32), mzxid, 0);
+        assert_eq!(watcher.judge(get, &reply), Verdict::Right);
+    };
+    for watcher in &mut watchers {
+        arm(watcher, 1);
+    }
+    let write = writer.ask();
+    assert_eq!(writer.judge(write, &set(1)), Verdict::Right);
+    watchers[0].actor.begin(2);
+    assert!(writer.is_idle(), "nobody watches");
+    assert!(watchers[0].is_idle(), "the other has not heard yet");
+    assert!(watchers[1].takes(EventKind::NodeDataChanged, "/b/watched"));
+    arm(&mut watchers[1], 2);
+    assert!(writer.is_idle(), "one does not watch");
+    arm(&mut watchers[0], 2);
+
+    // All lose their sessions, and nobody knows of the other.
+    writer.ask();
+    writer.actor.begin(3);
+    for watcher in &mut watchers {
+        watcher.actor.begin(4);
+    }
+    for watcher in &mut watchers {
+        assert!(writer.is_idle());
+        arm(watcher, 3);
+    }
+    writer.ask();
+    // The second was the last to hear of the first write too.
+    for (watcher, last) in watchers.iter_mut().zip([0, 2]) {
+        assert!(watcher.takes(EventKind::NodeDataChanged, "/b/watched"));
+        let tally = watcher.recorder.tally(Operation::LastEvent);
+        assert_eq!(tally.map_or(0, |tally| tally.latency_ns.len()), last);
     }
 }
 
