@@ -42,15 +42,15 @@ fn open() -> ToSequencer {
     }
 }
 
-/// A sequencer that leads and takes a snapshot after each transaction.
-fn sequencer() -> Sequencer {
+/// A sequencer of a server whose tree is empty, and that is in no ensemble yet.
+pub(super) fn new(server_id: u8, snapshots: SnapshotPolicy) -> Sequencer {
     let tree = Tree::new(TreeConfig {
         extended_types: false,
         digest_enabled: false,
     });
     let session = SessionConfig {
         tick_ms: 100,
-        server_id: 1,
+        server_id,
         shards: 1,
     };
     let config = SequencerConfig {
@@ -58,14 +58,14 @@ fn sequencer() -> Sequencer {
         reap: ReapConfig::default(),
         digest_enabled: false,
     };
-    let mut sequencer = Sequencer::new(
-        config,
-        tree,
-        SessionTable::new(session, 0),
-        SnapshotPolicy::new(Some(2), None, 1),
-        Arc::new(WriteMetrics::new()),
-        Now::default(),
-    );
+    let sessions = SessionTable::new(session, 1);
+    let metrics = Arc::new(WriteMetrics::new());
+    Sequencer::new(config, tree, sessions, snapshots, metrics, Now::default())
+}
+
+/// A sequencer that leads and takes a snapshot after each transaction.
+fn sequencer() -> Sequencer {
+    let mut sequencer = new(1, SnapshotPolicy::new(Some(2), None, 1));
     sequencer.lead(1, Now::default());
     sequencer
 }

@@ -7,11 +7,7 @@ use crate::exchange::{Batch, ConnId, Request};
 use crate::jute::Record;
 use crate::jute::proto::{CreateRequest, SetDataRequest, SyncRequest};
 use crate::jute::txn::{CreateTxn, ErrorTxn, Txn, TxnHeader, encode_txn};
-use crate::metrics::WriteMetrics;
-use crate::prep::{PrepConfig, ReapConfig};
-use crate::sequencer::{SequencerConfig, SnapshotPolicy, ToLeader};
-use crate::session::SessionConfig;
-use crate::tree::{Tree, TreeConfig};
+use crate::sequencer::{self, SnapshotPolicy, ToLeader};
 use crate::types::{LinkId, Zxid};
 use crate::zab::Rejection;
 use crate::zab::leader::Forwarded;
@@ -48,34 +44,12 @@ struct World {
 
 impl World {
     fn new(policy: LocalSessions) -> World {
-        let tree = Tree::new(TreeConfig {
-            extended_types: false,
-            digest_enabled: false,
-        });
-        let session = SessionConfig {
-            tick_ms: 100,
-            server_id: 7,
-            shards: 1,
-        };
-        let config = SequencerConfig {
-            prep: PrepConfig::default(),
-            reap: ReapConfig::default(),
-            digest_enabled: false,
-        };
-        let now = Now::default();
-        let mut sequencer = Sequencer::new(
-            config,
-            tree,
-            SessionTable::new(session, 1),
-            SnapshotPolicy::new(Some(1000), None, 1),
-            Arc::new(WriteMetrics::new()),
-            now,
-        );
+        let mut sequencer = sequencer::tests::new(7, SnapshotPolicy::new(Some(1000), None, 1));
         sequencer.set_local_sessions(policy);
         World {
             sequencer,
             log: Logged::default(),
-            now,
+            now: Now::default(),
         }
     }
 
