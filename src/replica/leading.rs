@@ -104,6 +104,16 @@ impl Replica {
             .receive(link, bytes, now.monotonic_ms, &mut host);
     }
 
+    /// Whether the learner behind a link waits for more of its tree.
+    pub fn awaits_tree(&self, link: LinkId) -> bool {
+        matches!(&self.role, Role::Leading(leading) if leading.leader.awaits_tree(link))
+    }
+
+    /// Whether [`Replica::tree_piece`] may be given one: the learner waits for it, and its link keeps up.
+    pub fn has_tree_room(&self, link: LinkId) -> bool {
+        matches!(&self.role, Role::Leading(leading) if leading.leader.has_tree_room(link))
+    }
+
     /// A piece of the tree that [`Output::SendTree`] asked for; `is_last` ends it.
     pub fn tree_piece(&mut self, link: LinkId, bytes: &[u8], is_last: bool) {
         if let Role::Leading(leading) = &mut self.role {

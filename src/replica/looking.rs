@@ -241,14 +241,6 @@ impl Replica {
         }
     }
 
-    /// Bytes that wait to be sent to the learner behind a link.
-    pub fn link_queued_bytes(&self, link: LinkId) -> usize {
-        match &self.role {
-            Role::Leading(leading) => leading.leader.queued_bytes(link),
-            _ => 0,
-        }
-    }
-
     /// Moves what a link has to send to the end of `into`.
     pub fn take_link_output(&mut self, link: LinkId, into: &mut Vec<u8>) {
         match &mut self.role {

@@ -13,12 +13,12 @@ use crate::io::Disk;
 use crate::jute::Record;
 use crate::rt::clock::{self, Monotonic};
 use crate::rt::cpu;
-use crate::rt::mailbox::Sender;
+use crate::rt::mailbox::{self, RingBell, RingReceiver, Sender};
 use crate::sequencer::SnapshotRequest;
 use crate::snapshot::{self, wire};
 use crate::storage::Purger;
 use crate::tree::View;
-use crate::types::{LinkId, SessionId};
+use crate::types::SessionId;
 use crate::wal::{SegmentResult, SegmentTask};
 use crate::zab::learner::SIGNATURE;
 
@@ -54,16 +54,39 @@ pub struct BackgroundConfig {
 
 /// A piece of a tree for a learner.
 pub struct TreePiece {
-    /// The learner's link.
-    pub link: LinkId,
     /// Bytes of the tree.
     pub bytes: Vec<u8>,
     /// Whether the tree is whole with it.
     pub is_last: bool,
 }
 
-/// Pieces of trees that may wait for the sequencer.
-pub const TREE_PIECES_MAX: usize = 32;
+/// A tree that is being encoded for a learner, at the pace at which its pieces are taken. Dropping it
+/// ends that.
+pub struct EncodedTree {
+    pieces: RingReceiver<TreePiece>,
+    is_dropped: Arc<AtomicBool>,
+}
+
+impl EncodedTree {
+    /// The next piece, if it is ready.
+    pub fn try_receive(&self) -> Option<TreePiece> {
+        self.pieces.try_receive()
+    }
+
+    /// Whether no piece is ready.
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+}
+
+impl Drop for EncodedTree {
+    fn drop(&mut self) {
+        self.is_dropped.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Pieces of a tree that may wait for the sequencer.
+const TREE_PIECES_MAX: usize = 8;
 
 /// How long to wait before a piece is offered again.
 const PIECE_RETRY: Duration = Duration::from_millis(1);
@@ -78,49 +101,45 @@ pub const DONE_MAX: usize = SEGMENT_TASKS_MAX + 8;
 pub struct Background {
     segments: SyncSender<SegmentTask>,
     snapshots: SyncSender<SnapshotRequest>,
-    pieces: Sender<TreePiece>,
-    /// Raised when the server stops.
-    stopped: Arc<AtomicBool>,
+    /// What tells the sequencer that a piece is ready.
+    bell: RingBell,
     /// Processors of the process.
     cpus: Vec<usize>,
 }
 
-impl Drop for Background {
-    fn drop(&mut self) {
-        self.stopped.store(true, Ordering::Relaxed);
-    }
-}
-
 impl Background {
-    /// Starts the threads; results go to `done`, trees to `pieces`.
-    pub fn start(
-        config: BackgroundConfig,
-        done: Sender<Done>,
-        pieces: Sender<TreePiece>,
-    ) -> std::io::Result<Background> {
+    /// Starts the threads; results go to `done`.
+    pub fn start(config: BackgroundConfig, done: Sender<Done>) -> std::io::Result<Background> {
         let (segments, segment_tasks) = sync_channel(SEGMENT_TASKS_MAX);
         let (snapshots, snapshot_requests) = sync_channel(1);
         let disk = Arc::clone(&config.disk);
         let segments_done = done.clone();
+        let bell = done.bell().clone();
         thread::Builder::new()
             .name("zkore-segments".into())
             .spawn(move || make_segments(&*disk, &segment_tasks, &segments_done))?;
         thread::Builder::new()
             .name("zkore-snapshot".into())
-            .spawn(move || write_snapshots(&config, &snapshot_requests, &done))?;
+            .spawn(move || {
+                cpu::run_behind();
+                write_snapshots(&config, &snapshot_requests, &done);
+            })?;
         Ok(Background {
             segments,
             snapshots,
-            pieces,
-            stopped: Arc::default(),
+            bell,
             cpus: cpu::allowed(),
         })
     }
 
     /// Has a tree encoded for a learner, as Apache's servers send it, with its end mark.
-    pub fn send_tree(&self, link: LinkId, view: View, sessions: Vec<(SessionId, i32)>) {
-        let pieces = self.pieces.clone();
-        let stopped = Arc::clone(&self.stopped);
+    pub fn encode_tree(&self, view: View, sessions: Vec<(SessionId, i32)>) -> EncodedTree {
+        let (sender, pieces) = mailbox::to_ring(TREE_PIECES_MAX, &self.bell);
+        let is_dropped = Arc::new(AtomicBool::new(false));
+        let tree = EncodedTree {
+            pieces,
+            is_dropped: Arc::clone(&is_dropped),
+        };
         let cpus = self.cpus.clone();
         let started = thread::Builder::new()
             .name("zkore-tree".into())
@@ -129,13 +148,15 @@ impl Background {
                 if let Err(error) = cpu::run_on(&cpus) {
                     tracing::warn!(%error, "the thread that encodes a tree stays on one processor");
                 }
-                // It fails only where the server stops.
-                let _ = encode_tree(link, &view, &sessions, &pieces, &stopped);
+                cpu::run_behind();
+                // It fails only where nobody waits for it any more.
+                let _ = encode_tree(&view, &sessions, &sender, &is_dropped);
             });
         if let Err(error) = started {
             // The learner waits in vain and is closed for its silence; it comes back.
             tracing::error!(%error, "no thread could be started to send a learner the tree");
         }
+        tree
     }
 
     /// Has a segment made or named.
@@ -154,20 +175,18 @@ impl Background {
 }
 
 fn encode_tree(
-    link: LinkId,
     view: &View,
     sessions: &[(SessionId, i32)],
     pieces: &Sender<TreePiece>,
-    stopped: &AtomicBool,
+    is_dropped: &AtomicBool,
 ) -> io::Result<()> {
     let send = |bytes: &[u8], is_last: bool| {
         let mut piece = TreePiece {
-            link,
             bytes: bytes.to_vec(),
             is_last,
         };
         while let Err(refused) = pieces.send(piece) {
-            if stopped.load(Ordering::Relaxed) {
+            if is_dropped.load(Ordering::Relaxed) {
                 return Err(io::ErrorKind::Interrupted.into());
             }
             piece = refused;
@@ -269,7 +288,6 @@ mod tests {
 
     use super::*;
     use crate::io::memory::MemoryDisk;
-    use crate::rt::mailbox::{self, RingBell};
     use crate::tree::{Tree, TreeConfig, TreeLoader, open_acl};
     use crate::types::Zxid;
 
@@ -324,8 +342,7 @@ mod tests {
             clock: Monotonic::start(),
             purge_interval: Some(Duration::from_millis(50)),
         };
-        let (pieces, _pieces) = mailbox::to_ring(TREE_PIECES_MAX, &bell);
-        let background = Background::start(config, done, pieces).expect("threads are left");
+        let background = Background::start(config, done).expect("threads are left");
         wait_for_snapshots(&disk, &["snapshot.3", "snapshot.4", "snapshot.5"]);
         write(6..=7);
         wait_for_snapshots(&disk, &["snapshot.5", "snapshot.6", "snapshot.7"]);

@@ -17,7 +17,7 @@ use crate::sequencer::Now;
 use crate::types::{LinkId, Zxid};
 
 use super::ServerError;
-use super::background::{Background, Done, TreePiece};
+use super::background::{Background, Done, EncodedTree};
 use super::gather::{Gather, Gatherers};
 use super::links::Links;
 use super::placement::{Mover, Processors};
@@ -48,8 +48,6 @@ pub struct SequencerParts {
     pub control: RingReceiver<Control>,
     /// Results of the background threads.
     pub done: RingReceiver<Done>,
-    /// Trees for learners.
-    pub pieces: RingReceiver<TreePiece>,
     /// What all of the above ring.
     pub bell: RingBell,
     /// The shards' inboxes.
@@ -100,15 +98,18 @@ unsafe impl StableBytes for Writing {
     }
 }
 
-/// Bytes that wait to be sent to a learner above which it gets no more of a tree for now.
-const TREE_AHEAD_BYTES: usize = 4 << 20;
+/// Buffers of what was sent to other members that are kept for reuse, and the largest of them.
+const SPARE_BUFFERS: usize = 16;
+const SPARE_BYTES: usize = 1 << 20;
 
 struct SequencerLoop {
     parts: SequencerParts,
     ring: Ring<Writing>,
     links: Links,
-    /// A piece of a tree whose learner has too much to read already.
-    piece: Option<TreePiece>,
+    /// Trees on their way to learners.
+    trees: Vec<(LinkId, EncodedTree)>,
+    /// Buffers for what is sent to other members.
+    spare: Vec<Vec<u8>>,
     completions: Vec<Completion<Writing>>,
     mover: Option<Mover>,
     /// Whose output is looked at; kept for its memory.
@@ -131,7 +132,8 @@ pub fn run(mut parts: SequencerParts) -> Result<(), ServerError> {
         parts,
         ring,
         links: Links::default(),
-        piece: None,
+        trees: Vec::new(),
+        spare: Vec::new(),
         completions: Vec::new(),
         mover,
         ready: Vec::new(),
@@ -177,12 +179,14 @@ impl SequencerLoop {
         let has_more = self.parts.replica.reclaim(RECLAIM_BURST) == RECLAIM_BURST;
         let parts = &self.parts;
         let is_open = Self::is_open(parts);
-        let takes_pieces = self.piece.is_none();
+        let trees = &self.trees;
         let idle = || {
             !has_more
                 && parts.control.is_empty()
                 && parts.done.is_empty()
-                && (!takes_pieces || parts.pieces.is_empty())
+                && trees
+                    .iter()
+                    .all(|(link, tree)| tree.is_empty() || !parts.replica.has_tree_room(*link))
                 && (!is_open || parts.inboxes.iter().all(RingReceiver::is_empty))
         };
         self.ring
@@ -213,8 +217,13 @@ impl SequencerLoop {
             match completion {
                 Completion::Written { id, buffer, result } => self.written(id, buffer, result)?,
                 Completion::Received { link, result } => self.received(LinkId(link), result)?,
-                Completion::Sent { link, result, .. } => {
+                Completion::Sent {
+                    link,
+                    buffer,
+                    result,
+                } => {
                     let link = LinkId(link);
+                    self.reuse(buffer);
                     if !self.links.sent(link, result.is_ok(), &self.ring) {
                         self.parts.replica.link_closed(link, self.now());
                     }
@@ -302,7 +311,10 @@ impl SequencerLoop {
                     link,
                     view,
                     sessions,
-                } => self.parts.background.send_tree(link, view, sessions),
+                } => {
+                    let tree = self.parts.background.encode_tree(view, sessions);
+                    self.trees.push((link, tree));
+                }
                 Output::Serve { seen, is_read_only } => {
                     self.tell_shards(|replica| ToShard::Serve {
                         view: Box::new(replica.view()),
@@ -318,7 +330,7 @@ impl SequencerLoop {
         self.parts.replica.links_with_output(&mut self.ready);
         for link in std::mem::take(&mut self.ready) {
             if self.links.can_send(link) {
-                let mut buffer = Vec::new();
+                let mut buffer = self.spare.pop().unwrap_or_default();
                 self.parts.replica.take_link_output(link, &mut buffer);
                 self.links
                     .send(link, buffer, &mut self.ring)
@@ -345,18 +357,22 @@ impl SequencerLoop {
 
     /// Moves pieces of trees on, as far as their learners keep up.
     fn take_pieces(&mut self) {
-        while let Some(piece) = self
-            .piece
-            .take()
-            .or_else(|| self.parts.pieces.try_receive())
-        {
-            if self.parts.replica.link_queued_bytes(piece.link) > TREE_AHEAD_BYTES {
-                self.piece = Some(piece);
-                return;
+        let replica = &mut self.parts.replica;
+        self.trees.retain(|(link, tree)| {
+            while replica.has_tree_room(*link)
+                && let Some(piece) = tree.try_receive()
+            {
+                replica.tree_piece(*link, &piece.bytes, piece.is_last);
             }
-            self.parts
-                .replica
-                .tree_piece(piece.link, &piece.bytes, piece.is_last);
+            replica.awaits_tree(*link)
+        });
+    }
+
+    /// Keeps the buffer of what was sent for what is sent next.
+    fn reuse(&mut self, mut buffer: Vec<u8>) {
+        if self.spare.len() < SPARE_BUFFERS && buffer.capacity() <= SPARE_BYTES {
+            buffer.clear();
+            self.spare.push(buffer);
         }
     }
 

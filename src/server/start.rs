@@ -145,9 +145,7 @@ impl Running {
         let (to_sequencer, control) = mailbox::to_ring(CONTROL_MAX, &bell);
         let (done_sender, done) = mailbox::to_ring(background::DONE_MAX, &bell);
         let background = background_config(config, disk, &storage, clock);
-        let (pieces, tree_pieces) = mailbox::to_ring(background::TREE_PIECES_MAX, &bell);
-        let background =
-            Background::start(background, done_sender, pieces).map_err(ServerError::Thread)?;
+        let background = Background::start(background, done_sender).map_err(ServerError::Thread)?;
         let folders = Folders {
             snapshot_dir: storage.snapshot_dir().to_owned(),
             log_dir: storage.log_dir().to_owned(),
@@ -186,7 +184,6 @@ impl Running {
         let parts = SequencerParts {
             replica,
             peers,
-            pieces: tree_pieces,
             inboxes: rings,
             control,
             done,

@@ -202,9 +202,14 @@ impl Leader {
         }
     }
 
-    /// Bytes that wait to be sent over a link.
-    pub fn queued_bytes(&self, link: LinkId) -> usize {
-        self.links.get(&link).map_or(0, Link::queued_bytes)
+    /// Whether the learner behind a link waits for more of its tree.
+    pub fn awaits_tree(&self, link: LinkId) -> bool {
+        self.links.get(&link).is_some_and(|link| link.is_streaming)
+    }
+
+    /// Whether [`Leader::tree_piece`] may be given one: the learner waits for it, and its link keeps up.
+    pub fn has_tree_room(&self, link: LinkId) -> bool {
+        self.links.get(&link).is_some_and(Link::has_tree_room)
     }
 
     /// Links that have something to send.

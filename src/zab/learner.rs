@@ -15,7 +15,9 @@ use crate::mutation::{self, Mutation};
 use crate::types::{ServerId, SessionId, Zxid};
 
 use super::leader::{Forwarded, HostFailed, Summary};
-use super::packet::{PacketError, PacketName, PacketReader, encode_packet, encode_packet_of};
+use super::packet::{
+    PacketError, PacketName, PacketReader, encode_packet, encode_packet_of, move_output,
+};
 use super::rejection::{CONFIRM, REJECT, Rejection};
 use super::{EPOCH_MAX, EXTENSION, PROTOCOL_VERSION};
 
@@ -207,7 +209,7 @@ impl Learner {
 
     /// Moves the bytes that are to be sent to the end of `into`.
     pub fn take_output(&mut self, into: &mut Vec<u8>) {
-        into.append(&mut self.out);
+        move_output(&mut self.out, into);
     }
 
     /// Bytes have come from the leader, cut in any way.

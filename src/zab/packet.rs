@@ -90,6 +90,16 @@ pub fn encode_packet_of(
     }
 }
 
+/// Moves what is to be sent to the end of `into`. An empty one is exchanged for it, so that nothing is
+/// copied and its memory is used again.
+pub fn move_output(out: &mut Vec<u8>, into: &mut Vec<u8>) {
+    if into.is_empty() {
+        std::mem::swap(out, into);
+    } else {
+        into.append(out);
+    }
+}
+
 /// Cuts packets out of bytes that come in pieces. Packets have no length in front: where one ends
 /// is known from its own fields.
 #[derive(Debug, Default)]

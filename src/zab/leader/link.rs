@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::jute::Record;
 use crate::jute::quorum::kind;
 use crate::types::{ServerId, Zxid};
-use crate::zab::packet::{PacketReader, encode_packet};
+use crate::zab::packet::{PacketReader, encode_packet, move_output};
 use crate::zab::proposals::Proposals;
 use crate::zab::rejection::{CONFIRM, REJECT, Rejection};
 
@@ -15,6 +15,10 @@ use super::ToLearner;
 /// Bytes that may wait to be sent to one learner; past it the learner is cut off and comes back
 /// to be synchronised.
 pub const QUEUED_BYTES_MAX: usize = 512 << 20;
+
+/// Bytes of a tree that may wait to be sent to one learner. A socket's buffer holds more, so it is enough
+/// to keep the link busy; what is more would have to be moved about between two log writes.
+const TREE_AHEAD_BYTES: usize = 256 << 10;
 
 /// How far a learner has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,7 +109,13 @@ impl Link {
     }
 
     pub fn take_output(&mut self, into: &mut Vec<u8>) {
-        into.append(&mut self.out);
+        move_output(&mut self.out, into);
+    }
+
+    /// Whether a piece of its tree may come. What waits behind the tree does not count: it cannot
+    /// leave before.
+    pub fn has_tree_room(&self) -> bool {
+        self.is_streaming && self.out.len() < TREE_AHEAD_BYTES
     }
 
     pub fn send(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
@@ -221,5 +231,33 @@ impl Link {
     /// When the oldest ping that waits for its answer was sent.
     pub fn oldest_ping_ms(&self) -> Option<u64> {
         self.pings.front().map(|&(sent_ms, _)| sent_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_behind_a_tree_does_not_hold_it_up() {
+        let mut link = Link::new(0);
+        assert!(!link.has_tree_room(), "none was asked for");
+        link.is_streaming = true;
+        let proposals = vec![1; 2 * TREE_AHEAD_BYTES];
+        link.send(|out| out.extend_from_slice(&proposals));
+        let piece = [2; TREE_AHEAD_BYTES / 4];
+        while link.has_tree_room() {
+            link.tree_piece(&piece, false);
+        }
+        let mut sent = Vec::new();
+        link.take_output(&mut sent);
+        assert_eq!(sent, piece.repeat(4), "no more than may wait");
+
+        assert!(link.has_tree_room(), "all of it is with the kernel");
+        link.tree_piece(&piece, true);
+        assert!(!link.has_tree_room(), "it is whole");
+        sent.clear();
+        link.take_output(&mut sent);
+        assert_eq!(sent, [&piece[..], &proposals].concat());
     }
 }
