@@ -219,13 +219,17 @@ impl Wal {
             return Err(WalError::Failed(reason.clone()));
         }
         let has_next = matches!(self.next, Next::Ready(_));
+        // Past the zeros: slower, and right. `is_full` has told the driver to wait instead, so only
+        // what was on its way already goes there: of a learner, all that its leader has sent.
+        let may_pass = !has_next && self.refusal.is_none();
         let Some(current) = &self.current else {
             return Ok(Place::NewSegment);
         };
         let mut start = current.tail;
         if let Some(batch) = &self.open {
             let bytes = (batch.buffer.len() + needed).next_multiple_of(BLOCK);
-            if bytes <= batch.buffer.capacity() && batch.offset + bytes as u64 <= current.bytes {
+            let fits = batch.offset + bytes as u64 <= current.bytes;
+            if bytes <= batch.buffer.capacity() && (fits || may_pass) {
                 return Ok(Place::OpenBatch);
             }
             start = batch.offset + batch.buffer.len().next_multiple_of(BLOCK) as u64;
@@ -239,8 +243,6 @@ impl Wal {
         }
         match &self.refusal {
             Some(reason) => Err(WalError::NoSpace(reason.clone())),
-            // Past the zeros: slower, and right. `is_full` has told the driver to wait instead,
-            // so only what was on its way already comes here.
             None => Ok(Place::NewBatch),
         }
     }

@@ -613,6 +613,41 @@ fn a_slow_background_holds_the_driver_back_and_harms_nothing() {
 
 /// The zeros of the next segment are as many writes as the log's own, on the same disk.
 #[test]
+fn what_comes_all_the_same_goes_past_the_zeros_in_whole_batches() {
+    let disk = MemoryDisk::default();
+    let (mut wal, _, _) = recover(&disk).expect("a fresh start");
+    // A learner takes what its leader has sent, whatever its own disk does.
+    let (count, bytes) = (400, 500);
+    for zxid in 1..=count {
+        wal.append(Zxid(zxid), &payload(zxid, bytes)).expect("room");
+    }
+    assert!(wal.is_full());
+    let mut writes = 0;
+    while let Some(next) = wal.poll_write(0) {
+        write(&mut wal, next);
+        writes += 1;
+    }
+    let needed = (count as usize * bytes).div_ceil(options().batch_bytes_max);
+    assert!(
+        writes <= needed + 1,
+        "{writes} writes where {needed} would do"
+    );
+    // Once there is a segment, it is used.
+    run_tasks(&mut wal, &disk);
+    wal.append(Zxid(count + 1), &payload(count + 1, bytes))
+        .expect("room");
+    drain(&mut wal, &disk);
+    assert_eq!(segments(&disk).len(), 2);
+    drop(wal);
+    let (_, recovered, records) = recover(&disk).expect("sound");
+    assert_eq!((recovered.last, recovered.cut), (Zxid(count + 1), None));
+    for (at, (zxid, found)) in records.iter().enumerate() {
+        assert_eq!(*zxid, Zxid(at as i64 + 1));
+        assert_eq!(*found, payload(zxid.0, bytes));
+    }
+}
+
+#[test]
 fn the_next_segment_is_filled_at_the_pace_of_the_log_and_not_in_vain() {
     const SEGMENT: u64 = 4 << 20;
     const PART: u64 = 256 << 10;
