@@ -48,6 +48,11 @@ fn members_rejoin_under_load_behind_empty_ahead_and_damaged() {
 }
 
 #[test]
+fn a_member_with_nothing_joins_a_leader_at_its_limit() {
+    scenario("processes.py", "crowded", "zzz");
+}
+
+#[test]
 fn a_member_cut_off_without_a_word_is_noticed_and_comes_back() {
     scenario("partitions.py", "isolated", "zzz");
 }

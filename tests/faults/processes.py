@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 
@@ -10,7 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 from harness import Ensemble
 from history import Traffic
-from scenarios import expect_plan, kinds
+from scenarios import expect_plan, kinds, wait_until
 
 
 def crashes(text):
@@ -141,6 +142,33 @@ def damaged(ensemble, traffic):
     ensemble.wait()
     assert "damaged" in follower.log()
     traffic.goes_on()
+
+
+def crowded(text):
+    """A member without anything joins a leader at the limit of what it can write, and keeps up."""
+    timing = {"tickTime": 1000, "initLimit": 20, "syncLimit": 5, "preAllocSize": 16 << 10}
+    with Ensemble(kinds(text), timing=timing) as ensemble:
+        leader = ensemble.start()
+        late = follower_of(ensemble, leader)
+        late.kill()
+        # More than waits for its turn anywhere, and than a log segment holds, comes while the tree is sent.
+        words = ["--base", "/much", "--keys", "2000", "--value-size", "32768", "-c", "16", "-p", "16", "--mix", "set=1"]
+        load = start_bench(leader, *words, "-w", "0s", "-d", "14s", "--keep")
+        wait_until(lambda: leader.metric("znode_count") > 2000, "the tree is there", 60)
+        time.sleep(2)
+        late.start()
+        wait_until(lambda: late.mode() == "follower", "it is in step", 10)
+        expect_plan(leader, late, "SNAP")
+        said, _ = load.communicate()
+        assert load.returncode == 0, said
+        plans = [line for line in leader.log().splitlines() if f"synchronising server={late.number} " in line]
+        assert len(plans) == 2 and late.mode() == "follower", "\n".join(plans)
+        ensemble.same_trees()
+
+
+def start_bench(member, *words):
+    command = [os.environ["ZKORE"], "bench", "--server", member.address, *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 if __name__ == "__main__":
