@@ -115,9 +115,11 @@ impl Replica {
     }
 
     /// A piece of the tree that [`Output::SendTree`] asked for; `is_last` ends it.
-    pub fn tree_piece(&mut self, link: LinkId, bytes: &[u8], is_last: bool) {
+    pub fn tree_piece(&mut self, link: LinkId, bytes: &[u8], is_last: bool, now: Now) {
         if let Role::Leading(leading) = &mut self.role {
-            leading.leader.tree_piece(link, bytes, is_last);
+            leading
+                .leader
+                .tree_piece(link, bytes, is_last, now.monotonic_ms);
         }
     }
 

@@ -357,12 +357,13 @@ impl SequencerLoop {
 
     /// Moves pieces of trees on, as far as their learners keep up.
     fn take_pieces(&mut self) {
+        let now = self.now();
         let replica = &mut self.parts.replica;
         self.trees.retain(|(link, tree)| {
             while replica.has_tree_room(*link)
                 && let Some(piece) = tree.try_receive()
             {
-                replica.tree_piece(*link, &piece.bytes, piece.is_last);
+                replica.tree_piece(*link, &piece.bytes, piece.is_last, now);
             }
             replica.awaits_tree(*link)
         });

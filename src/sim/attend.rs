@@ -114,7 +114,9 @@ impl World {
                     })
                     .expect("a vector takes all");
                     SIGNATURE.encode(&mut tree);
-                    self.with(at, |replica, _| replica.tree_piece(link, &tree, true));
+                    self.with(at, |replica, now| {
+                        replica.tree_piece(link, &tree, true, now)
+                    });
                 }
                 Output::Serve { seen, is_read_only } if is_read_only => {
                     self.serve_readers(at, seen);

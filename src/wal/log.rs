@@ -527,7 +527,12 @@ impl Wal {
         if self.failed.is_some() {
             return None;
         }
-        let used = self.current.as_ref().map_or(0, |current| current.tail);
+        // A segment shorter than the next one, made under another `preAllocSize` or cut by hand, is used up
+        // before the next one would be ready.
+        let due = self.current.as_ref().map_or(0, |current| {
+            let missing = self.options.segment_bytes.saturating_sub(current.bytes);
+            missing + FILL_PACE * current.tail
+        });
         let work = match std::mem::replace(&mut self.next, Next::Requested) {
             Next::Wanted => Work::Begin(Plan {
                 dir: self.dir.clone(),
@@ -535,7 +540,7 @@ impl Wal {
                 bytes: self.options.segment_bytes,
                 is_synchronous: self.options.is_synchronous,
             }),
-            Next::Begun(filling) if filling.filled <= FILL_PACE * used => Work::Fill(filling),
+            Next::Begun(filling) if filling.filled <= due => Work::Fill(filling),
             other => {
                 self.next = other;
                 return None;

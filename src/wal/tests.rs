@@ -211,7 +211,7 @@ fn live_and_crash(
     let mut tasks = Vec::new();
     for _ in 0..plan.below(120) {
         match plan.below(10) {
-            0..4 if !wal.is_full() => {
+            0..4 if !wal.is_full() || plan.below(4) == 0 => {
                 let last = written.last().map_or(0, |(zxid, _)| zxid.0);
                 let zxid = Zxid(last + 1 + (plan.below(20) == 0) as i64);
                 let bytes = match plan.below(12) {
@@ -611,7 +611,6 @@ fn a_slow_background_holds_the_driver_back_and_harms_nothing() {
     assert_eq!(records.len(), 40);
 }
 
-/// The zeros of the next segment are as many writes as the log's own, on the same disk.
 #[test]
 fn what_comes_all_the_same_goes_past_the_zeros_in_whole_batches() {
     let disk = MemoryDisk::default();
@@ -647,6 +646,27 @@ fn what_comes_all_the_same_goes_past_the_zeros_in_whole_batches() {
     }
 }
 
+#[test]
+fn a_short_segment_is_followed_by_a_longer_one() {
+    let (disk, wal) = log_of(3, 100);
+    drop(wal);
+    let segment_bytes = 4 << 20;
+    let options = WalOptions {
+        segment_bytes,
+        ..WalOptions::default()
+    };
+    let recovered = Wal::recover(&disk, &dir(), options, Zxid::ZERO, &mut |_, _| {});
+    let (mut wal, _) = recovered.expect("sound");
+    for zxid in 4..2000 {
+        run_tasks(&mut wal, &disk);
+        assert!(!wal.is_full(), "at {zxid}");
+        wal.append(Zxid(zxid), &payload(zxid, 3000)).expect("room");
+        drain(&mut wal, &disk);
+    }
+    assert!(segments(&disk).len() > 2);
+}
+
+/// The zeros of the next segment are as many writes as the log's own, on the same disk.
 #[test]
 fn the_next_segment_is_filled_at_the_pace_of_the_log_and_not_in_vain() {
     const SEGMENT: u64 = 4 << 20;

@@ -141,7 +141,8 @@ fn cut_bytes(bytes: &mut [u8], above: Zxid) -> bool {
         let mut end = offset;
         if records > 0 {
             bytes[offset..offset + BATCH_HEADER].copy_from_slice(&kept.encode(seed));
-            end = (offset + length).next_multiple_of(BLOCK);
+            // A file may end within the filling.
+            end = (offset + length).next_multiple_of(BLOCK).min(bytes.len());
             bytes[offset + length..end].fill(FILL);
         }
         bytes[end..].fill(0);

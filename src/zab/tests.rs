@@ -28,6 +28,8 @@ struct Host {
     log: Vec<Zxid>,
     /// What the tree that is coming ends with.
     tree: Option<Zxid>,
+    /// What is durable at most, for ever.
+    durable_max: Option<Zxid>,
 }
 
 impl Host {
@@ -36,7 +38,7 @@ impl Host {
             accepted: current,
             current,
             log: log.iter().map(|&(e, c)| Zxid::new(e, c)).collect(),
-            tree: None,
+            ..Host::default()
         }
     }
 
@@ -146,6 +148,8 @@ struct World {
     leader_host: Host,
     learners: Vec<(Learner, Host)>,
     now_ms: u64,
+    /// Whether trees are left to the test.
+    holds_trees: bool,
     events: Vec<LeaderEvent>,
 }
 
@@ -175,6 +179,7 @@ impl World {
             leader_host,
             learners: Vec::new(),
             now_ms: 0,
+            holds_trees: false,
             events: Vec::new(),
         }
     }
@@ -216,17 +221,21 @@ impl World {
                     learner.receive(piece, self.now_ms, host);
                 }
                 if is_durable {
-                    let end = host.end();
+                    let end = host
+                        .durable_max
+                        .map_or(host.end(), |max| max.min(host.end()));
                     learner.durable(end, host);
                     is_idle &= !learner.has_output();
                 }
             }
             while let Some(event) = self.leader.poll_event() {
                 is_idle = false;
-                if let LeaderEvent::SendTree(id, zxid) = event {
+                if let LeaderEvent::SendTree(id, zxid) = event
+                    && !self.holds_trees
+                {
                     let mut tree = payload(zxid);
                     SIGNATURE.encode(&mut tree);
-                    self.leader.tree_piece(id, &tree, true);
+                    self.leader.tree_piece(id, &tree, true, self.now_ms);
                 }
                 if !matches!(event, LeaderEvent::Touched(..)) {
                     self.events.push(event);
@@ -236,6 +245,21 @@ impl World {
                 return;
             }
         }
+    }
+
+    /// A heartbeat later: everybody answers.
+    fn turn(&mut self) {
+        self.now_ms += HEARTBEAT_MS;
+        self.leader.tick(self.now_ms);
+        self.run(true);
+        for index in 0..self.learners.len() {
+            for event in self.events_of(index) {
+                if let LearnerEvent::Ping(zxid) = event {
+                    self.learners[index].0.pong(zxid, []);
+                }
+            }
+        }
+        self.run(true);
     }
 
     fn propose(&mut self, zxid: Zxid) {
@@ -461,6 +485,53 @@ fn silence_and_lagging_behind_end_a_link_and_then_the_leader() {
         world.events[1..],
         [LeaderEvent::Close(..), LeaderEvent::SteppedDown(_)]
     ));
+}
+
+#[test]
+fn a_tree_may_take_longer_than_all_limits_while_it_goes_on() {
+    let ours = &[(3, 1), (3, 2), (4, 1), (4, 2)];
+    let mut world = World::new(3, Host::with_log(4, ours));
+    world.join(Host::with_log(4, ours));
+    world.run(true);
+    world.holds_trees = true;
+    let late = world.join(Host::default());
+    world.run(true);
+    let as_of = world.leader.committed();
+    assert!(
+        world
+            .events
+            .contains(&LeaderEvent::SendTree(link(late), as_of))
+    );
+    let mut tree = payload(as_of);
+    SIGNATURE.encode(&mut tree);
+    // Its disk takes the tree, and nothing more for a while.
+    world.learners[late].1.durable_max = Some(as_of);
+    let mut counter = 0;
+    for (at, byte) in tree.iter().enumerate() {
+        for _ in 0..SYNC_LIMIT_MS / 2 / HEARTBEAT_MS {
+            counter += 1;
+            world.propose(Zxid::new(5, counter));
+            world.turn();
+        }
+        let piece = std::slice::from_ref(byte);
+        let is_last = at + 1 == tree.len();
+        world
+            .leader
+            .tree_piece(link(late), piece, is_last, world.now_ms);
+    }
+    world.run(true);
+    assert!(world.now_ms > 2 * INIT_LIMIT_MS.max(SYNC_LIMIT_MS));
+    assert!(world.learners[late].0.is_active(), "{:?}", world.events);
+    world.events.clear();
+    for _ in 0..SYNC_LIMIT_MS / HEARTBEAT_MS {
+        world.turn();
+    }
+    assert_eq!(world.events, [], "it has a syncLimit to catch up");
+    for _ in 0..2 {
+        world.turn();
+    }
+    let reason = "server 3: it cannot keep up".to_owned();
+    assert_eq!(world.events, [LeaderEvent::Close(link(late), reason)]);
 }
 
 #[test]

@@ -318,7 +318,9 @@ fn obey(leader: &mut Leader) {
             LeaderEvent::Revalidate(link, session, _) => {
                 leader.answer(link, &ToLearner::Revalidated(session, true));
             }
-            LeaderEvent::SendTree(link, _) => leader.tree_piece(link, SIGNATURE.as_bytes(), true),
+            LeaderEvent::SendTree(link, _) => {
+                leader.tree_piece(link, SIGNATURE.as_bytes(), true, 0);
+            }
             LeaderEvent::Request(link, request) if request.op == op::SYNC => {
                 leader.hold(link, Zxid::new(2, 1));
                 leader.ask_round(1);

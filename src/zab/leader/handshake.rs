@@ -219,9 +219,9 @@ impl Leader {
     }
 
     /// A piece of the tree that a learner needs, in order. `is_last` ends it.
-    pub fn tree_piece(&mut self, id: LinkId, bytes: &[u8], is_last: bool) {
+    pub fn tree_piece(&mut self, id: LinkId, bytes: &[u8], is_last: bool, now_ms: u64) {
         if let Some(link) = self.links.get_mut(&id) {
-            link.tree_piece(bytes, is_last);
+            link.tree_piece(bytes, is_last, now_ms);
         }
     }
 
@@ -236,6 +236,7 @@ impl Leader {
         }
         let link = self.links.get_mut(&id).expect("it was found before");
         link.phase = Phase::Synced;
+        link.synced_ms = now_ms;
         link.pong_sent_ms = now_ms;
         let server = link.server.expect("it has introduced itself");
         let votes = !link.is_observer && self.config.ensemble.is_voter(server);

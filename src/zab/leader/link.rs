@@ -59,6 +59,8 @@ pub struct Link {
     pub is_streaming: bool,
     pub opened_ms: u64,
     pub heard_ms: u64,
+    /// When it had all of our log as of its coming.
+    pub synced_ms: u64,
     /// When the newest ping that it has answered was sent.
     pub pong_sent_ms: u64,
     /// The newest round that it has answered.
@@ -87,6 +89,7 @@ impl Link {
             is_streaming: false,
             opened_ms: now_ms,
             heard_ms: now_ms,
+            synced_ms: now_ms,
             pong_sent_ms: now_ms,
             round_ponged: 0,
             out: Vec::new(),
@@ -110,6 +113,10 @@ impl Link {
 
     pub fn take_output(&mut self, into: &mut Vec<u8>) {
         move_output(&mut self.out, into);
+        if !self.is_streaming {
+            // As it is: it may be large, and is empty as a rule.
+            std::mem::swap(&mut self.out, &mut self.behind_tree);
+        }
     }
 
     /// Whether a piece of its tree may come. What waits behind the tree does not count: it cannot
@@ -119,10 +126,10 @@ impl Link {
     }
 
     pub fn send(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
-        encode(if self.is_streaming {
-            &mut self.behind_tree
-        } else {
-            &mut self.out
+        let waits = self.is_streaming || !self.behind_tree.is_empty();
+        encode(match waits {
+            true => &mut self.behind_tree,
+            false => &mut self.out,
         });
     }
 
@@ -196,14 +203,12 @@ impl Link {
         }
     }
 
-    pub fn tree_piece(&mut self, bytes: &[u8], is_last: bool) {
-        if !self.is_streaming {
-            return;
-        }
-        self.out.extend_from_slice(bytes);
-        if is_last {
-            self.is_streaming = false;
-            self.out.append(&mut self.behind_tree);
+    pub fn tree_piece(&mut self, bytes: &[u8], is_last: bool, now_ms: u64) {
+        if self.is_streaming {
+            self.out.extend_from_slice(bytes);
+            self.is_streaming = !is_last;
+            // It takes what it gets, or there were no room; it has nothing to say before the end.
+            self.heard_ms = now_ms;
         }
     }
 
@@ -247,17 +252,25 @@ mod tests {
         link.send(|out| out.extend_from_slice(&proposals));
         let piece = [2; TREE_AHEAD_BYTES / 4];
         while link.has_tree_room() {
-            link.tree_piece(&piece, false);
+            link.tree_piece(&piece, false, 1);
         }
         let mut sent = Vec::new();
         link.take_output(&mut sent);
         assert_eq!(sent, piece.repeat(4), "no more than may wait");
 
         assert!(link.has_tree_room(), "all of it is with the kernel");
-        link.tree_piece(&piece, true);
+        link.tree_piece(&piece, true, 2);
+        assert_eq!(link.heard_ms, 2);
         assert!(!link.has_tree_room(), "it is whole");
+        let later = [3; 5];
+        link.send(|out| out.extend_from_slice(&later));
         sent.clear();
         link.take_output(&mut sent);
-        assert_eq!(sent, [&piece[..], &proposals].concat());
+        assert_eq!(sent, piece);
+        link.send(|out| out.extend_from_slice(&later));
+        sent.clear();
+        link.take_output(&mut sent);
+        assert_eq!(sent, [&proposals[..], &later, &later].concat());
+        assert!(!link.has_output());
     }
 }

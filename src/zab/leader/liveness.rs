@@ -49,7 +49,7 @@ impl Leader {
             if now_ms.saturating_sub(heard_ms) > limit_ms {
                 late.push((id, "it was silent for too long"));
             } else if link.queued_bytes() > link::QUEUED_BYTES_MAX
-                || link.phase == Phase::Active && !link.is_observer && link.acked < due
+                || link.acked < due && self.is_bound(link, now_ms)
             {
                 late.push((id, "it cannot keep up"));
             } else if self.is_far(link, now_ms) {
@@ -60,6 +60,14 @@ impl Leader {
             self.close(id, reason.to_owned());
         }
         self.check_quorum();
+    }
+
+    /// Whether a follower must have acknowledged what was proposed a `syncLimit` ago. Not before it
+    /// has had as long itself: what was proposed while a tree was sent comes all at once.
+    fn is_bound(&self, link: &Link, now_ms: u64) -> bool {
+        link.phase == Phase::Active
+            && !link.is_observer
+            && now_ms.saturating_sub(link.synced_ms) > self.config.sync_limit_ms
     }
 
     /// Whether a follower of ours hears what was said a `syncLimit` ago, or less. When there is
