@@ -552,7 +552,9 @@ fn an_ensemble_of_three_is_seen_to_fail_over() {
     let heir = ensemble.hear_leader(&others);
     assert_ne!(heir, leader);
     assert_eq!(status(heir), "Mode: leader");
-    cli(connect, &["set", "/a", "after"]);
+    // As zkCli does, it would send the command at once, and lose it where it tries the dead one first.
+    let set = ["-waitforconnection", "set", "/a", "after"];
+    cli(connect, &set);
     for number in others {
         let address = addresses[number - 1];
         cli(address, &["sync", "/a"]);
