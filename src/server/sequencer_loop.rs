@@ -357,6 +357,9 @@ impl SequencerLoop {
 
     /// Moves pieces of trees on, as far as their learners keep up.
     fn take_pieces(&mut self) {
+        if self.trees.is_empty() {
+            return;
+        }
         let now = self.now();
         let replica = &mut self.parts.replica;
         self.trees.retain(|(link, tree)| {

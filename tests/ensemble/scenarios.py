@@ -150,10 +150,15 @@ def pass_lead(ensemble, leader, heir):
     return ensemble.wait()
 
 
+def plans_for(leader, follower):
+    """The lines in which a leader of ours says how it brings a follower up."""
+    return [line for line in leader.log().splitlines() if f"synchronising server={follower.number} " in line]
+
+
 def expect_plan(leader, follower, plan):
     """How the follower was brought up last, as far as a member of ours was there to tell."""
     if leader.kind == "zkore":
-        said = [line for line in leader.log().splitlines() if f"synchronising server={follower.number} " in line]
+        said = plans_for(leader, follower)
         assert f'plan="{plan}"' in said[-1], said[-1]
     elif follower.kind == "zkore":
         said = [line for line in follower.log().splitlines() if "the leader synchronises us" in line]

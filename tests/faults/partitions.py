@@ -10,7 +10,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import network
 from harness import TIMING
 from history import Traffic, now_us
-from scenarios import kinds, wait_until
+from scenarios import kinds, plans_for, wait_until
 
 # How long a member that is cut off without a FIN may go unnoticed: heartbeats between our own servers promise
 # 1.5 s, and the rest is for a machine under load; tools/perf-failover tells how long it takes.
@@ -62,7 +62,7 @@ def isolated(text):
             assert leader.mode() is None
             heal(ensemble, traffic, "leader cut off")
             assert ensemble.wait() is next_leader, "the old leader did not disturb the new one"
-            said = [line for line in next_leader.log().splitlines() if f"synchronising server={leader.number} " in line]
+            said = plans_for(next_leader, leader)
             assert 'plan="TRUNC' in said[-1], said[-1]
             witness = ensemble.client(leader)
             assert not any(witness.exists(f"/lost{number}") for number in range(5))

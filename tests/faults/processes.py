@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 from harness import Ensemble
 from history import Traffic
-from scenarios import expect_plan, kinds, wait_until
+from scenarios import expect_plan, kinds, plans_for, wait_until
 
 
 def crashes(text):
@@ -146,7 +146,7 @@ def damaged(ensemble, traffic):
 
 def crowded(text):
     """A member without anything joins a leader at the limit of what it can write, and keeps up."""
-    timing = {"tickTime": 1000, "initLimit": 20, "syncLimit": 5, "preAllocSize": 16 << 10}
+    timing = {"tickTime": 1000, "initLimit": 20, "syncLimit": 20, "preAllocSize": 16 << 10}
     with Ensemble(kinds(text), timing=timing) as ensemble:
         leader = ensemble.start()
         late = follower_of(ensemble, leader)
@@ -158,17 +158,13 @@ def crowded(text):
         time.sleep(2)
         before = len(plans_for(leader, late))
         late.start()
-        wait_until(lambda: late.mode() == "follower", "it is in step", 10)
+        wait_until(lambda: late.mode() == "follower", "it is in step", 60)
         expect_plan(leader, late, "SNAP")
         said, _ = load.communicate()
         assert load.returncode == 0, said
         plans = plans_for(leader, late)
         assert len(plans) == before + 1 and late.mode() == "follower", "\n".join(plans)
         ensemble.same_trees()
-
-
-def plans_for(leader, member):
-    return [line for line in leader.log().splitlines() if f"synchronising server={member.number} " in line]
 
 
 def start_bench(member, *words):
