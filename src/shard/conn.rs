@@ -215,6 +215,19 @@ impl Conn {
     pub(super) fn is_open(&self) -> bool {
         self.state == State::Open && self.close == Close::No
     }
+
+    /// Whether it is not read for a reason of the server's (a full ring, requests without an
+    /// answer), and not because its client leaves replies unread.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.is_open() && self.is_stalled && self.unsent_bytes() < limits::CONNECTION_SEND_SOFT_MAX
+    }
+
+    /// Until when its client may stay silent: for the timeout of its session and half of that
+    /// again, so that a session that is known here expires before.
+    pub(super) fn silence_limit_ms(&self) -> u64 {
+        let timeout_ms = u64::from(self.timeout_ms.unsigned_abs());
+        self.last_heard_us / 1000 + timeout_ms + timeout_ms / 2
+    }
 }
 
 /// The connections of a shard. An id holds the index of a slot and how often the slot was used.
@@ -277,6 +290,17 @@ impl ConnTable {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Conn> {
         self.slots.iter().filter_map(|slot| slot.conn.as_deref())
+    }
+
+    /// Slots, used or not.
+    pub(super) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The connections in `count` slots from the slot `from` on.
+    pub(super) fn slice(&self, from: usize, count: usize) -> impl Iterator<Item = &Conn> {
+        let slots = self.slots.iter().skip(from).take(count);
+        slots.filter_map(|slot| slot.conn.as_deref())
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Conn> {

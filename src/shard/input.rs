@@ -179,10 +179,15 @@ impl Shard {
             if found.close != Close::No || found.state == State::Word {
                 return bytes.len();
             }
+            let rest = &bytes[taken..];
             if !self.has_room(found) {
+                // A full ring is no reason not to tell how the server is.
+                if found.state == State::Fresh && self.take_if_word(conn, rest) {
+                    taken += PREFIX_LEN;
+                    continue;
+                }
                 return taken;
             }
-            let rest = &bytes[taken..];
             let step = match found.state {
                 State::Fresh => self.take_first(conn, rest),
                 State::TraceMask => Ok(self.take_trace_mask(conn, rest)),
@@ -232,12 +237,7 @@ impl Shard {
 
     /// The first bytes of a connection are a four-letter word or a connect request.
     fn take_first(&mut self, conn: ConnId, bytes: &[u8]) -> Result<usize, Malformed> {
-        let Some(first) = bytes.first_chunk::<PREFIX_LEN>() else {
-            return Ok(0);
-        };
-        if let Some(name) = Word::name_of(first)
-            && self.take_word(conn, name)
-        {
+        if self.take_if_word(conn, bytes) {
             return Ok(PREFIX_LEN);
         }
         match next_frame(bytes, self.config.jute_max_buffer_bytes)? {
@@ -248,6 +248,14 @@ impl Shard {
                 Ok(PREFIX_LEN + frame.len())
             }
         }
+    }
+
+    /// Whether `bytes` began with a four-letter word that was taken.
+    fn take_if_word(&mut self, conn: ConnId, bytes: &[u8]) -> bool {
+        let first = bytes.first_chunk::<PREFIX_LEN>();
+        first
+            .and_then(Word::name_of)
+            .is_some_and(|name| self.take_word(conn, name))
     }
 
     /// False where the word is known and allowed, but none that is answered.
@@ -408,11 +416,12 @@ impl Shard {
 
     /// Notes that a client is alive, for the next report.
     pub(super) fn note_heard(&mut self, conn: ConnId) {
-        if let Some(found) = self.conns.get_mut(conn)
-            && !found.is_heard
-        {
-            found.is_heard = true;
-            self.heard.push((conn, found.session));
+        if let Some(found) = self.conns.get_mut(conn) {
+            found.last_heard_us = self.now.us;
+            if !found.is_heard {
+                found.is_heard = true;
+                self.heard.push((conn, found.session));
+            }
         }
     }
 }

@@ -87,6 +87,10 @@ use conn::{Conn, ConnTable, State};
 /// How long a connection that is to close may take to read what was left for it, in milliseconds.
 const LINGER_MS: u64 = 10_000;
 
+/// Slots of the table of connections that one tick looks through for silent ones: few enough that
+/// nobody waits for it, and 50,000 idle connections are still through within seconds.
+const SILENT_SLICE: usize = 1024;
+
 /// A point in time, as the driver's clocks show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Now {
@@ -172,6 +176,10 @@ pub struct Shard {
     heard_report: Option<(u64, Vec<SessionId>)>,
     /// Connections heard from since the last report, and their sessions.
     heard: Vec<(ConnId, SessionId)>,
+    /// Until when all that the sockets held has been received.
+    heard_up_to_ms: u64,
+    /// The slot at which the search for silent connections goes on.
+    silent_from: usize,
     dirty: Vec<ConnId>,
     /// Connections that wait for room, in the order in which they may go on.
     stalled: VecDeque<ConnId>,
@@ -209,6 +217,8 @@ impl Shard {
             outbox: VecDeque::new(),
             heard_report: None,
             heard: Vec::new(),
+            heard_up_to_ms: 0,
+            silent_from: 0,
             dirty: Vec::new(),
             stalled: VecDeque::new(),
             fresh: VecDeque::new(),
@@ -295,12 +305,54 @@ impl Shard {
             self.closing.pop_front();
             self.close(conn, Close::Now);
         }
+        self.close_silent();
         self.resume();
+    }
+
+    /// Closes connections that were silent for much longer than their session lives. Where this
+    /// server knows of a session's end it has closed its connection by then; left are those whose
+    /// client was lost without a FIN and whose session lives on at another member.
+    ///
+    /// The measure is not the clock but until when [`Shard::heard`] was told that all has been
+    /// received, so a server that was stopped for a while closes nobody for it; and there it counts
+    /// those as heard from whom the shard keeps waiting.
+    fn close_silent(&mut self) {
+        let heard_up_to_ms = self.heard_up_to_ms;
+        let silent: Vec<ConnId> = self
+            .conns
+            .slice(self.silent_from, SILENT_SLICE)
+            .filter(|conn| conn.is_open() && conn.pending.is_empty())
+            .filter(|conn| conn.silence_limit_ms() < heard_up_to_ms)
+            .map(|conn| conn.id)
+            .collect();
+        self.silent_from += SILENT_SLICE;
+        if self.silent_from >= self.conns.slots() {
+            self.silent_from = 0;
+        }
+        for id in silent {
+            if let Some(conn) = self.conns.get(id) {
+                tracing::info!(peer = %conn.peer, session = %conn.session, "closing a silent connection");
+            }
+            // The reference counts these here, too.
+            self.metrics.sessionless_expired.increment();
+            self.close(id, Close::Now);
+        }
     }
 
     /// Queues a [`ToSequencer::Heard`] with the sessions heard from since the last one. The driver
     /// notes the time `as_of_ms`, then receives all that its sockets hold, then calls this.
+    ///
+    /// Clients that the shard itself keeps waiting count as heard from: their pings may lie unread,
+    /// and it is not they who are late.
     pub fn heard(&mut self, as_of_ms: u64) {
+        for index in 0..self.stalled.len() {
+            let conn = self.stalled[index];
+            if self.conns.get(conn).is_some_and(Conn::is_held_back) {
+                self.note_heard(conn);
+            }
+        }
+        self.heard_up_to_ms = as_of_ms;
+        let is_waiting = self.heard_report.is_some();
         let (until, sessions) = self.heard_report.get_or_insert_default();
         *until = as_of_ms;
         for (conn, session) in self.heard.drain(..) {
@@ -308,6 +360,11 @@ impl Shard {
             if let Some(conn) = self.conns.get_mut(conn) {
                 conn.is_heard = false;
             }
+        }
+        if is_waiting {
+            // The ring is full, and who waits for it is heard from again each time.
+            sessions.sort_unstable();
+            sessions.dedup();
         }
     }
 

@@ -337,6 +337,48 @@ fn a_connection_must_say_what_it_is() {
     assert_eq!(rig.close_of(waiting), Close::No);
 }
 
+/// As when a client was lost without a FIN and came back at another member.
+#[test]
+fn a_silent_connection_is_closed() {
+    let mut rig = Rig::new();
+    let (silent, pinging, writing) = (rig.client(), rig.client(), rig.client());
+    rig.set(writing, 1, "/a", b"x");
+    for _ in 0..3 {
+        rig.advance_ms(5_000);
+        rig.request(pinging, -2, op::PING, &0i32);
+        rig.shard.heard(rig.now.ms());
+        rig.shard.tick(rig.now);
+        assert_eq!(rig.close_of(silent), Close::No);
+    }
+    rig.advance_ms(5_000);
+    // What the sockets hold is not known yet: the server may have been stopped.
+    rig.shard.tick(rig.now);
+    assert_eq!(rig.close_of(silent), Close::No);
+    rig.shard.heard(rig.now.ms());
+    rig.shard.tick(rig.now);
+    assert_eq!(rig.close_of(silent), Close::Now);
+    assert_eq!(rig.close_of(pinging), Close::No);
+    assert_eq!(rig.close_of(writing), Close::No);
+}
+
+/// One tick looks at a part of them only.
+#[test]
+fn silent_connections_are_closed_however_many_there_are() {
+    let mut rig = Rig::with(ShardConfig {
+        max_client_cnxns: 0,
+        ..ShardConfig::default()
+    });
+    let conns: Vec<ConnId> = (0..SILENT_SLICE + 1).map(|_| rig.client()).collect();
+    rig.advance_ms(20_000);
+    rig.shard.heard(rig.now.ms());
+    rig.shard.tick(rig.now);
+    assert_eq!(rig.close_of(conns[SILENT_SLICE - 1]), Close::Now);
+    assert_eq!(rig.close_of(conns[SILENT_SLICE]), Close::No);
+    rig.shard.tick(rig.now);
+    assert_eq!(rig.close_of(conns[SILENT_SLICE]), Close::Now);
+    assert_eq!(rig.shard.silent_from, 0);
+}
+
 #[test]
 fn the_end_of_input_closes_once_all_is_taken_in() {
     let mut rig = Rig::new();

@@ -127,6 +127,66 @@ fn a_full_ring_holds_requests_back_in_order() {
 }
 
 #[test]
+fn who_is_held_back_by_a_full_ring_is_heard_from() {
+    let mut rig = Rig::with(ShardConfig {
+        global_outstanding_limit: usize::MAX,
+        ..ShardConfig::default()
+    });
+    let writers: Vec<ConnId> = (0..5).map(|_| rig.client()).collect();
+    let (pinging, _silent) = (rig.client(), rig.client());
+    let session = SessionId(rig.next_session - 1);
+    rig.shard.heard(1);
+    rig.messages();
+    for xid in 0..1000 {
+        for &conn in &writers {
+            rig.set(conn, xid, "/a", b"x");
+        }
+    }
+    assert_eq!(rig.shard.outbox.len(), SHARD_RING_LEN);
+    rig.shard.heard(2);
+    rig.request(pinging, -2, op::PING, &0i32);
+    assert!(!rig.wants_read(pinging));
+    let word = rig.open();
+    rig.send(word, b"srvr");
+    assert!(rig.shard.take_admin_query().is_some());
+    // The ring takes no report either; what waits does not grow with each.
+    for as_of_ms in 3..10 {
+        rig.shard.heard(as_of_ms);
+    }
+    let reported = rig.shard.heard_report.clone();
+    let (as_of_ms, sessions) = reported.expect("a report waits");
+    assert_eq!((as_of_ms, sessions.len()), (9, writers.len() + 1));
+    assert!(sessions.contains(&session));
+    // Its ping is answered in the end, and from then on it has to speak for itself.
+    rig.messages();
+    rig.shard.tick(rig.now);
+    assert_eq!(rig.xids(pinging), [-2]);
+    rig.messages();
+    rig.shard.heard(10);
+    rig.messages();
+    rig.shard.heard(11);
+    let reported = rig.shard.heard_report.take();
+    assert_eq!(reported, Some((11, vec![])));
+}
+
+/// Its pings lie unread too, but that is its own doing.
+#[test]
+fn who_does_not_take_replies_is_not_heard_from() {
+    let mut rig = Rig::new();
+    let applied = set(&mut rig.tree, "/a", &vec![7; 1 << 20]);
+    rig.change(applied);
+    let conn = rig.client();
+    for xid in 0..10 {
+        rig.get(conn, xid, "/a", false);
+    }
+    assert!(!rig.wants_read(conn));
+    rig.shard.heard(1);
+    rig.messages();
+    rig.shard.heard(2);
+    assert_eq!(rig.shard.heard_report.take(), Some((2, vec![])));
+}
+
+#[test]
 fn replies_that_are_not_taken_stop_the_requests() {
     let mut rig = Rig::new();
     let applied = set(&mut rig.tree, "/a", &vec![7; 1 << 20]);
