@@ -50,6 +50,14 @@ impl SnapshotPolicy {
         policy
     }
 
+    /// Counts what a restart had to replay, so that a server that is restarted again and again writes
+    /// snapshots, too, and its log does not grow for ever.
+    pub fn replayed(mut self, transactions: u64, bytes: u64) -> Self {
+        self.count += transactions;
+        self.bytes += bytes;
+        self
+    }
+
     /// Counts a transaction, after which the tree has so many nodes; whether a snapshot is due now.
     pub fn logged(&mut self, bytes: usize, nodes: u64) -> bool {
         self.count += 1;
@@ -179,6 +187,14 @@ mod tests {
             .find(|_| policy.logged(10, 1))
             .expect("one is due at last");
         assert!((50..=100).contains(&distance), "{distance}");
+    }
+
+    #[test]
+    fn what_was_replayed_counts() {
+        let policy = SnapshotPolicy::new(Some(100), Some(1000), 42);
+        assert!(!policy.clone().logged(1, 1));
+        assert!(policy.clone().replayed(100, 0).logged(1, 1));
+        assert!(policy.replayed(0, 1000).logged(1, 1));
     }
 
     #[test]

@@ -275,7 +275,8 @@ fn make_replica(
     let mut table = SessionTable::new(settings::session(config), now.wall_ms);
     table.restore(recovered.sessions, now.monotonic_ms);
     let seed = now.wall_ms as u64 ^ u64::from(std::process::id());
-    let policy = SnapshotPolicy::new(config.snap_count, config.snap_size_limit_bytes, seed);
+    let policy = SnapshotPolicy::new(config.snap_count, config.snap_size_limit_bytes, seed)
+        .replayed(recovered.replayed, recovered.replayed_bytes);
     let sequencer = Sequencer::new(
         settings::sequencer(config),
         recovered.tree,

@@ -222,7 +222,8 @@ impl Process {
             config,
             recovered.tree,
             sessions,
-            SnapshotPolicy::new(Some(start.snap_count), None, start.seed),
+            SnapshotPolicy::new(Some(start.snap_count), None, start.seed)
+                .replayed(recovered.replayed, recovered.replayed_bytes),
             Arc::new(WriteMetrics::new()),
             now,
         );

@@ -11,7 +11,7 @@ use crate::mutation::{self, Mutation};
 const SEEDS: &str = "1..301";
 
 /// Seeds within which a deliberate bug must be found.
-const MUTATION_SEEDS_MAX: u64 = 60;
+const MUTATION_SEEDS_MAX: u64 = 300;
 
 fn threads() -> usize {
     thread::available_parallelism().map_or(1, usize::from)

@@ -64,6 +64,10 @@ pub struct Recovered {
     /// The zxid of the snapshot that it began with; zero without one. What a snapshot holds was
     /// committed; of the log after it a member of an ensemble does not know.
     pub snapshot: Zxid,
+    /// Transactions of the log after that snapshot.
+    pub replayed: u64,
+    /// Their bytes.
+    pub replayed_bytes: u64,
     /// The log, ready to be written.
     pub wal: Wal,
     /// What was found damaged now and set aside; [`Storage::needs_repair`] holds then.

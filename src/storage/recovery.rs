@@ -45,6 +45,7 @@ pub(super) fn recover(
         tree,
         sessions: sessions.into_iter().collect(),
         checks_digest: options.tree.digest_enabled,
+        bytes: 0,
         mismatches: 0,
         bad_record: None,
     };
@@ -94,6 +95,8 @@ pub(super) fn recover(
         tree: replay.tree,
         sessions: replay.sessions.into_iter().collect(),
         snapshot: after,
+        replayed: found.records,
+        replayed_bytes: replay.bytes,
         wal,
         damage: None,
     })
@@ -116,6 +119,7 @@ struct Replay {
     tree: Tree,
     sessions: BTreeMap<SessionId, i32>,
     checks_digest: bool,
+    bytes: u64,
     mismatches: u64,
     bad_record: Option<StorageError>,
 }
@@ -125,6 +129,7 @@ impl Replay {
         if self.bad_record.is_some() {
             return;
         }
+        self.bytes += payload.len() as u64;
         match replay_one(&mut self.tree, &mut self.sessions, payload) {
             Ok(recorded) => {
                 let is_other = self.checks_digest
