@@ -373,7 +373,7 @@ impl Replica {
         if self.decides() {
             let (leader, heard_up_to_ms) = match &mut self.role {
                 Role::Leading(leading) => {
-                    let heard = leading.leader.heard_up_to_ms().min();
+                    let heard = leading.leader.heard_up_to_ms(now.monotonic_ms).min();
                     (Some(&mut leading.leader), heard.unwrap_or(u64::MAX))
                 }
                 _ => (None, u64::MAX),
@@ -436,6 +436,13 @@ impl Replica {
         self.is_snapshotting = false;
         self.sequencer.snapshot_ended();
         self.settle(now);
+    }
+
+    /// Whether more may be read from a link: not while what was read waits for a snapshot of ours to be
+    /// written, or a whole tree would wait in memory.
+    pub fn reads_on(&self, link: LinkId) -> bool {
+        !matches!(&self.role, Role::Learning(learning)
+            if learning.link == link && learning.learner.awaits_quiet())
     }
 
     /// Work on log segments for the background thread.

@@ -111,6 +111,7 @@ impl Gatherers {
             gather.word,
             replica,
             self.info.writes(),
+            self.info.now_ms(),
         );
         self.arrived(gather);
     }

@@ -67,6 +67,11 @@ impl ServerInfo {
         &self.writes
     }
 
+    /// The server's clock now, in milliseconds.
+    pub fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
     /// Adds what is known without asking anybody.
     pub fn complete(&self, status: &mut Status, word: Word) {
         status.now_ms = self.clock.now_ms();
@@ -103,7 +108,13 @@ fn quorum_settings(config: &EnsembleConfig) -> QuorumSettings {
 }
 
 /// Adds the sequencer's part; runs on its thread, so only what the word needs.
-pub fn add_sequencer(status: &mut Status, word: Word, replica: &Replica, writes: &WriteMetrics) {
+pub fn add_sequencer(
+    status: &mut Status,
+    word: Word,
+    replica: &Replica,
+    writes: &WriteMetrics,
+    now_ms: u64,
+) {
     let sequencer = replica.sequencer();
     let sessions = sequencer.sessions();
     status.is_serving = replica.is_serving();
@@ -116,7 +127,7 @@ pub fn add_sequencer(status: &mut Status, word: Word, replica: &Replica, writes:
     status.znode_count = tree.node_count() as usize;
     status.ephemerals_count = tree.ephemeral_count() as usize;
     status.approximate_data_size = u64::try_from(tree.approximate_data_size()).unwrap_or(0);
-    add_quorum(status, replica);
+    add_quorum(status, replica, now_ms);
     match word {
         Word::Dump => add_sessions(status, replica),
         Word::Hash => status.digests = sequencer.digests(),
@@ -165,7 +176,7 @@ fn mode_name(mode: Mode) -> &'static str {
 }
 
 /// What a member of an ensemble adds.
-fn add_quorum(status: &mut Status, replica: &Replica) {
+fn add_quorum(status: &mut Status, replica: &Replica, now_ms: u64) {
     let doing = match replica.mode() {
         Mode::Leader => "leading - broadcast",
         Mode::Follower => "following - broadcast",
@@ -186,7 +197,7 @@ fn add_quorum(status: &mut Status, replica: &Replica) {
     };
     let mut report = LeaderReport {
         pending_syncs: replica.pending_syncs(),
-        leader_uptime_ms: leader.uptime_ms(status.now_ms),
+        leader_uptime_ms: leader.uptime_ms(now_ms),
         ..LeaderReport::default()
     };
     (

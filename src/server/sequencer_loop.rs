@@ -174,6 +174,10 @@ impl SequencerLoop {
         self.start_writes()?;
         self.do_outputs()?;
         self.publish()?;
+        let replica = &self.parts.replica;
+        self.links
+            .resume(|link| replica.reads_on(link), &mut self.ring)
+            .map_err(ServerError::Ring)?;
         self.keep_up();
         self.check_failure()?;
         let has_more = self.parts.replica.reclaim(RECLAIM_BURST) == RECLAIM_BURST;
@@ -280,9 +284,10 @@ impl SequencerLoop {
         }
         let is_well = !bytes.is_empty();
         self.ring.reuse(bytes);
+        let reads_on = self.parts.replica.reads_on(link);
         let stands = self
             .links
-            .received(link, is_well, &mut self.ring)
+            .received(link, is_well, reads_on, &mut self.ring)
             .map_err(ServerError::Ring)?;
         if !stands {
             self.parts.replica.link_closed(link, now);

@@ -166,12 +166,13 @@ impl Leader {
         self.proposal_bytes
     }
 
-    /// Until when, in milliseconds, the learner behind a link has told whom it heard from.
-    pub fn heard_up_to_ms(&self) -> impl Iterator<Item = u64> {
-        let active = |link: &&Link| link.phase == Phase::Active;
+    /// Until when, in milliseconds, the learner behind a link has told whom it heard from. An observer
+    /// whose answers are a `syncLimit` late does not count, or it would keep every session of the
+    /// ensemble from expiring.
+    pub fn heard_up_to_ms(&self, now_ms: u64) -> impl Iterator<Item = u64> {
         self.links
             .values()
-            .filter(active)
+            .filter(move |link| link.phase == Phase::Active && !self.is_late(link, now_ms))
             .map(|link| link.pong_sent_ms)
     }
 

@@ -235,9 +235,14 @@ impl Learner {
         self.wants_quiet
     }
 
+    /// Whether it takes nothing in before there is quiet: what is read meanwhile only piles up.
+    pub fn awaits_quiet(&self) -> bool {
+        self.wants_quiet && self.phase == Phase::EpochAcked
+    }
+
     /// Goes on where it waited for quiet.
     pub fn retry(&mut self, host: &mut dyn LearnerHost) {
-        if self.wants_quiet && self.phase == Phase::EpochAcked {
+        if self.awaits_quiet() {
             self.receive(&[], self.heard_ms, host);
         }
     }
@@ -329,6 +334,8 @@ impl Learner {
             (Phase::Introduced, kind::LEADER_INFO) => self.epoch_chosen(packet, host),
             (Phase::EpochAcked, kind::DIFF) => {
                 self.committed = zxid.min(host.tip());
+                // The leader knows of no acknowledgement beyond it: they may have been lost.
+                self.acked = self.committed;
                 self.phase = Phase::Syncing;
                 Ok(())
             }
@@ -379,10 +386,13 @@ impl Learner {
                 self.events.push_back(LearnerEvent::Confirmed);
                 Ok(())
             }
-            (_, kind::PING) => {
+            (Phase::Active, kind::PING) => {
                 self.events.push_back(LearnerEvent::Ping(zxid));
                 Ok(())
             }
+            // Apache's leader pings from NEWLEADER on, and closes the link if what it reads first then
+            // is no ACK.
+            (_, kind::PING) => Ok(()),
             (_, kind::COMMIT_AND_ACTIVATE | kind::INFORM_AND_ACTIVATE) => Err(
                 "the ensemble was reconfigured; restart this server with its new configuration"
                     .into(),
@@ -522,7 +532,7 @@ impl Learner {
             let new_leader = Zxid::new(self.epoch, 0);
             encode_packet(kind::ACK, new_leader.0, None, &mut self.out);
             self.phase = Phase::Settled;
-            if self.is_leader_ours && self.acked < zxid {
+            if self.is_leader_ours && !self.config.is_observer && self.acked < zxid {
                 // What this server had beyond what was committed counts from now on.
                 self.acked = zxid;
                 encode_packet(kind::ACK, zxid.0, None, &mut self.out);
@@ -594,7 +604,12 @@ impl Learner {
                 self.deadline_ms = now_ms + self.config.init_limit_ms;
             }
             _ if now_ms >= self.deadline_ms => {
-                self.end("the leader did not bring this server up within initLimit".into());
+                let reason = if self.awaits_quiet() {
+                    "the leader's tree waited longer than initLimit for this server's own snapshot"
+                } else {
+                    "the leader did not bring this server up within initLimit"
+                };
+                self.end(reason.into());
             }
             _ => {}
         }

@@ -30,6 +30,8 @@ struct Host {
     tree: Option<Zxid>,
     /// What is durable at most, for ever.
     durable_max: Option<Zxid>,
+    /// Whether a snapshot is being written.
+    is_snapshotting: bool,
 }
 
 impl Host {
@@ -79,7 +81,7 @@ impl LeaderHost for Host {
 
 impl LearnerHost for Host {
     fn is_quiet(&self) -> bool {
-        true
+        !self.is_snapshotting
     }
 
     fn accept_epoch(&mut self, epoch: u32) -> Result<(), HostFailed> {
@@ -185,10 +187,14 @@ impl World {
     }
 
     fn join(&mut self, host: Host) -> usize {
+        self.join_as(host, false)
+    }
+
+    fn join_as(&mut self, host: Host, is_observer: bool) -> usize {
         let index = self.learners.len();
         let config = LearnerConfig {
             my_id: ServerId(2 + index as i64),
-            is_observer: false,
+            is_observer,
             config_version: 0,
             init_limit_ms: INIT_LIMIT_MS,
             sync_limit_ms: SYNC_LIMIT_MS,
@@ -314,6 +320,37 @@ fn nothing_is_acknowledged_before_it_is_durable() {
     assert_eq!(world.leader.committed(), zxid);
     let committed = LearnerEvent::Committed(zxid);
     assert!(world.events_of(follower).contains(&committed));
+}
+
+#[test]
+fn what_a_returning_follower_holds_is_acknowledged_anew() {
+    let before = Host::with_log(4, &[(4, 1)]);
+    let mut world = World::new(5, Host::with_log(4, &[(4, 1)]));
+    world.join(Host::with_log(4, &[(4, 1)]));
+    let slow = [(); 2].map(|()| {
+        world.join(Host {
+            durable_max: Some(before.end()),
+            ..Host::with_log(4, &[(4, 1)])
+        })
+    });
+    world.run(true);
+    let zxid = Zxid::new(5, 1);
+    world.propose(zxid);
+    world.leader.durable(zxid);
+    world.run(true);
+    assert_eq!(world.leader.committed(), before.end(), "two of five");
+    // One of the slow has it on disk, and its link breaks before it has said so.
+    let log = std::mem::take(&mut world.learners[slow[0]].1.log);
+    assert_eq!(log.last(), Some(&zxid));
+    world.leader.link_closed(link(slow[0]));
+    world.join(Host {
+        accepted: 5,
+        current: 5,
+        log,
+        ..Host::default()
+    });
+    world.run(true);
+    assert_eq!(world.leader.committed(), zxid, "with no other proposal");
 }
 
 #[test]
@@ -569,6 +606,80 @@ fn who_answers_later_and_later_is_cut_off_though_nothing_is_written() {
 }
 
 #[test]
+fn an_observer_that_answers_late_keeps_no_session_from_expiring() {
+    let mut world = World::new(3, Host::default());
+    world.join(Host::default());
+    world.run(true);
+    let observer = world.join_as(Host::default(), true);
+    world.run(true);
+    assert!(world.learners[observer].0.is_active());
+    world.turn();
+    let heard = |world: &World| world.leader.heard_up_to_ms(world.now_ms).min();
+    let start_ms = world.now_ms;
+    assert_eq!(heard(&world), Some(start_ms));
+    let mut unanswered = Vec::new();
+    for _ in 0..SYNC_LIMIT_MS / HEARTBEAT_MS + 1 {
+        assert_eq!(
+            heard(&world),
+            Some(start_ms),
+            "it may have heard from somebody"
+        );
+        world.now_ms += HEARTBEAT_MS;
+        world.leader.tick(world.now_ms);
+        world.run(true);
+        for index in 0..world.learners.len() {
+            for event in world.events_of(index) {
+                match event {
+                    LearnerEvent::Ping(zxid) if index == observer => unanswered.push(zxid),
+                    LearnerEvent::Ping(zxid) => world.learners[index].0.pong(zxid, []),
+                    _ => {}
+                }
+            }
+        }
+        // It is not silent.
+        world.learners[observer].0.revalidate(SessionId(1), 1000);
+        world.run(true);
+    }
+    let is_close = |event: &LeaderEvent| matches!(event, LeaderEvent::Close(..));
+    assert!(!world.events.iter().any(is_close), "it may be late");
+    assert_eq!(heard(&world), Some(world.now_ms));
+    for zxid in unanswered {
+        world.learners[observer].0.pong(zxid, []);
+    }
+    world.run(true);
+    assert_eq!(heard(&world), Some(world.now_ms));
+}
+
+#[test]
+fn what_changes_all_waits_for_a_snapshot_of_ones_own() {
+    let mut world = World::new(5, Host::with_log(4, &[(4, 1), (4, 2)]));
+    for _ in 0..2 {
+        world.join(Host::with_log(4, &[(4, 1), (4, 2)]));
+    }
+    world.run(true);
+    let [late, later] = [(); 2].map(|()| {
+        world.join(Host {
+            is_snapshotting: true,
+            ..Host::with_log(3, &[(3, 7)])
+        })
+    });
+    world.run(true);
+    let (learner, host) = &mut world.learners[late];
+    assert!(learner.awaits_quiet() && host.tree.is_none());
+    host.is_snapshotting = false;
+    learner.retry(host);
+    world.run(true);
+    let (learner, host) = &world.learners[late];
+    assert!(learner.is_active() && host.tree.is_some());
+
+    world.learners[later].0.tick(INIT_LIMIT_MS);
+    let Some(LearnerEvent::Ended(reason)) = world.events_of(later).pop() else {
+        panic!("it waits no longer than initLimit");
+    };
+    assert!(reason.ends_with("this server's own snapshot"), "{reason}");
+}
+
+#[test]
 fn a_learner_gives_a_silent_leader_up() {
     let mut world = World::new(3, Host::default());
     let follower = world.join(Host::default());
@@ -687,20 +798,19 @@ fn answers_come_behind_what_was_proposed_and_before_later_commits() {
 }
 
 /// A follower that is in step with a leader of Apache's, and what it says when it is told this.
-fn told_by_apache(kind: i32, data: Option<&[u8]>) -> Vec<LearnerEvent> {
-    let mut learner = Learner::new(
-        LearnerConfig {
-            my_id: ServerId(2),
-            is_observer: false,
-            config_version: 0,
-            init_limit_ms: INIT_LIMIT_MS,
-            sync_limit_ms: SYNC_LIMIT_MS,
-            silence_limit_ms: SILENCE_LIMIT_MS,
-        },
-        Host::default().summary(),
-        0,
-    );
+
+/// A learner that Apache's leader has sent NEWLEADER, and its host.
+fn led_by_apache() -> (Learner, Host) {
+    let config = LearnerConfig {
+        my_id: ServerId(2),
+        is_observer: false,
+        config_version: 0,
+        init_limit_ms: INIT_LIMIT_MS,
+        sync_limit_ms: SYNC_LIMIT_MS,
+        silence_limit_ms: SILENCE_LIMIT_MS,
+    };
     let mut host = Host::default();
+    let mut learner = Learner::new(config, host.summary(), 0);
     let (epoch, mut said) = (Zxid::new(1, 0).0, Vec::new());
     for (kind, data) in [
         (kind::LEADER_INFO, Some(&[0, 1, 0, 0][..])),
@@ -710,15 +820,36 @@ fn told_by_apache(kind: i32, data: Option<&[u8]>) -> Vec<LearnerEvent> {
         super::encode_packet(kind, epoch, data, &mut said);
     }
     learner.receive(&said, 0, &mut host);
+    (learner, host)
+}
+
+fn hear(learner: &mut Learner, host: &mut Host, kind: i32, zxid: i64, data: Option<&[u8]>) {
+    let mut said = Vec::new();
+    super::encode_packet(kind, zxid, data, &mut said);
+    learner.receive(&said, 0, host);
+}
+
+fn told_by_apache(kind: i32, data: Option<&[u8]>) -> Vec<LearnerEvent> {
+    let (mut learner, mut host) = led_by_apache();
     learner.durable(Zxid::ZERO, &mut host);
-    said.clear();
-    super::encode_packet(kind::UP_TO_DATE, -1, None, &mut said);
-    learner.receive(&said, 0, &mut host);
+    hear(&mut learner, &mut host, kind::UP_TO_DATE, -1, None);
     assert!(learner.is_active());
-    said.clear();
-    super::encode_packet(kind, 0, data, &mut said);
-    learner.receive(&said, 0, &mut host);
+    hear(&mut learner, &mut host, kind, 0, data);
     std::iter::from_fn(|| learner.poll_event()).collect()
+}
+
+#[test]
+fn the_first_answer_to_newleader_is_its_acknowledgement() {
+    let (mut learner, mut host) = led_by_apache();
+    for is_durable in [false, true] {
+        if is_durable {
+            learner.durable(Zxid::ZERO, &mut host);
+        }
+        hear(&mut learner, &mut host, kind::PING, 0, None);
+        assert_eq!(learner.poll_event(), None, "Apache's do not answer, either");
+    }
+    let is_ping = |event: &LearnerEvent| matches!(event, LearnerEvent::Ping(_));
+    assert!(told_by_apache(kind::PING, None).iter().any(is_ping));
 }
 
 #[test]

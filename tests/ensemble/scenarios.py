@@ -111,7 +111,10 @@ def replication(text):
                 leader = pass_lead(ensemble, leader, ensemble.members[to_lead.pop()])
             to_lead.discard(leader.number)
             lose_leader(ensemble, leader, text)
+        leader = ensemble.wait()
+        first = leader.metric("leader_uptime")
         exercise(ensemble, "second")
+        assert leader.metric("leader_uptime") > first, first
         ensemble.same_trees()
 
 

@@ -74,11 +74,16 @@ impl Leader {
     /// nothing to write, only pings tell; and if it is cut off at the next write it learns of that no
     /// sooner.
     fn is_far(&self, link: &Link, now_ms: u64) -> bool {
-        let is_old = |sent_ms| now_ms.saturating_sub(sent_ms) > self.config.sync_limit_ms;
         link.is_ours
             && !link.is_observer
-            && link.oldest_ping_ms().is_some_and(is_old)
+            && self.is_late(link, now_ms)
             && !mutation::is(Mutation::FarBehindServes)
+    }
+
+    /// Whether a ping was sent more than a `syncLimit` ago and is not answered yet.
+    pub(super) fn is_late(&self, link: &Link, now_ms: u64) -> bool {
+        let is_old = |sent_ms| now_ms.saturating_sub(sent_ms) > self.config.sync_limit_ms;
+        link.oldest_ping_ms().is_some_and(is_old)
     }
 
     /// A leader without a quorum of followers in step leads nobody.
