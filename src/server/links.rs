@@ -151,6 +151,7 @@ mod tests {
     use std::net::TcpListener;
     use std::time::Duration;
 
+    #[derive(Debug)]
     struct NoBytes;
 
     // SAFETY: there are none.

@@ -72,18 +72,7 @@ pub(super) fn recover(
             "cut off the end of the log that a crash left half written; none of it was acknowledged"
         );
     }
-    if replay.mismatches > 0 {
-        tracing::error!(
-            mismatches = replay.mismatches,
-            "transactions after which the tree is not what it was when they were logged"
-        );
-    }
-    if !options.wal.is_synchronous {
-        tracing::warn!(
-            "forceSync=no: writes are answered before the disk has them; a power failure or a \
-             crash of the machine may lose the last ones"
-        );
-    }
+    warn_of(&replay, options);
     tracing::info!(
         snapshot = %after,
         records = found.records,
@@ -100,6 +89,22 @@ pub(super) fn recover(
         wal,
         damage: None,
     })
+}
+
+/// Says what is not as it should be, though it keeps nobody from starting.
+fn warn_of(replay: &Replay, options: &StorageOptions) {
+    if replay.mismatches > 0 {
+        tracing::error!(
+            mismatches = replay.mismatches,
+            "transactions after which the tree is not what it was when they were logged"
+        );
+    }
+    if !options.wal.is_synchronous {
+        tracing::warn!(
+            "forceSync=no: writes are answered before the disk has them; a power failure or a \
+             crash of the machine may lose the last ones"
+        );
+    }
 }
 
 /// Removes what a decided replacement replaces, and gives it its name.

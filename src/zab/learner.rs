@@ -333,10 +333,7 @@ impl Learner {
         match (self.phase, packet.kind) {
             (Phase::Introduced, kind::LEADER_INFO) => self.epoch_chosen(packet, host),
             (Phase::EpochAcked, kind::DIFF) => {
-                self.committed = zxid.min(host.tip());
-                // The leader knows of no acknowledgement beyond it: they may have been lost.
-                self.acked = self.committed;
-                self.phase = Phase::Syncing;
+                self.keep_all(zxid.min(host.tip()));
                 Ok(())
             }
             (Phase::EpochAcked, kind::TRUNC) => self.truncated(zxid, host),
@@ -399,6 +396,14 @@ impl Learner {
             ),
             _ => Err(PacketError::Unexpected(PacketName(packet.kind)).to_string()),
         }
+    }
+
+    /// DIFF: nothing is cut off, and this much is committed.
+    fn keep_all(&mut self, committed: Zxid) {
+        self.committed = committed;
+        // The leader knows of no acknowledgement beyond it: they may have been lost.
+        self.acked = committed;
+        self.phase = Phase::Syncing;
     }
 
     /// LEADERINFO (Apache's `registerWithLeader`).

@@ -618,7 +618,7 @@ fn an_observer_that_answers_late_keeps_no_session_from_expiring() {
     let start_ms = world.now_ms;
     assert_eq!(heard(&world), Some(start_ms));
     let mut unanswered = Vec::new();
-    for _ in 0..SYNC_LIMIT_MS / HEARTBEAT_MS + 1 {
+    for _ in 0..SYNC_LIMIT_MS / HEARTBEAT_MS + 2 {
         assert_eq!(
             heard(&world),
             Some(start_ms),
@@ -797,8 +797,6 @@ fn answers_come_behind_what_was_proposed_and_before_later_commits() {
     assert_eq!(world.events_of(follower), last);
 }
 
-/// A follower that is in step with a leader of Apache's, and what it says when it is told this.
-
 /// A learner that Apache's leader has sent NEWLEADER, and its host.
 fn led_by_apache() -> (Learner, Host) {
     let config = LearnerConfig {
@@ -829,6 +827,7 @@ fn hear(learner: &mut Learner, host: &mut Host, kind: i32, zxid: i64, data: Opti
     learner.receive(&said, 0, host);
 }
 
+/// A follower that is in step with a leader of Apache's, and what it says when it is told this.
 fn told_by_apache(kind: i32, data: Option<&[u8]>) -> Vec<LearnerEvent> {
     let (mut learner, mut host) = led_by_apache();
     learner.durable(Zxid::ZERO, &mut host);
