@@ -222,11 +222,12 @@ impl Conn {
         self.is_open() && self.is_stalled && self.unsent_bytes() < limits::CONNECTION_SEND_SOFT_MAX
     }
 
-    /// Until when its client may stay silent: for the timeout of its session and half of that
-    /// again, so that a session that is known here expires before.
+    /// Until when its client may stay silent: for twice the timeout of its session, so that a session
+    /// that is known here expires before. That is a tick later than its timeout and more, and a timeout
+    /// may be as short as two ticks.
     pub(super) fn silence_limit_ms(&self) -> u64 {
         let timeout_ms = u64::from(self.timeout_ms.unsigned_abs());
-        self.last_heard_us / 1000 + timeout_ms + timeout_ms / 2
+        self.last_heard_us / 1000 + 2 * timeout_ms
     }
 }
 
