@@ -257,17 +257,35 @@ impl World {
 
     /// A heartbeat later: everybody answers.
     fn turn(&mut self) {
-        self.now_ms += HEARTBEAT_MS;
-        self.leader.tick(self.now_ms);
-        self.run(true);
+        self.beat(true);
         for index in 0..self.learners.len() {
-            for event in self.events_of(index) {
-                if let LearnerEvent::Ping(zxid) = event {
-                    self.learners[index].0.pong(zxid, []);
-                }
-            }
+            self.answer(index);
         }
         self.run(true);
+    }
+
+    /// A heartbeat later: everybody is pinged.
+    fn beat(&mut self, is_durable: bool) {
+        self.now_ms += HEARTBEAT_MS;
+        self.leader.tick(self.now_ms);
+        self.run(is_durable);
+    }
+
+    /// The pings that have reached a learner; its other events are gone.
+    fn pings_of(&mut self, index: usize) -> Vec<Zxid> {
+        let pings = self.events_of(index).into_iter();
+        let zxid = |event| match event {
+            LearnerEvent::Ping(zxid) => Some(zxid),
+            _ => None,
+        };
+        pings.filter_map(zxid).collect()
+    }
+
+    /// A learner answers the pings that have reached it.
+    fn answer(&mut self, index: usize) {
+        for zxid in self.pings_of(index) {
+            self.learners[index].0.pong(zxid, []);
+        }
     }
 
     fn propose(&mut self, zxid: Zxid) {
@@ -476,11 +494,7 @@ fn a_round_needs_answers_of_a_quorum() {
     world.run(true);
     let confirmed = LeaderEvent::RoundConfirmed(round);
     assert!(!world.events.contains(&confirmed), "nobody has answered");
-    for event in world.events_of(follower) {
-        if let LearnerEvent::Ping(zxid) = event {
-            world.learners[follower].0.pong(zxid, []);
-        }
-    }
+    world.answer(follower);
     world.run(true);
     assert!(world.events.contains(&confirmed));
 }
@@ -491,14 +505,8 @@ fn silence_and_lagging_behind_end_a_link_and_then_the_leader() {
     let follower = world.join(Host::default());
     world.run(true);
     for _ in 0..100 {
-        world.now_ms += HEARTBEAT_MS;
-        world.leader.tick(world.now_ms);
-        world.run(true);
-        for event in world.events_of(follower) {
-            if let LearnerEvent::Ping(zxid) = event {
-                world.learners[follower].0.pong(zxid, []);
-            }
-        }
+        world.beat(true);
+        world.answer(follower);
         world.run(true);
     }
     assert_eq!(
@@ -510,14 +518,8 @@ fn silence_and_lagging_behind_end_a_link_and_then_the_leader() {
     // It answers pings, and does not write.
     world.propose(Zxid::new(1, 1));
     for _ in 0..100 {
-        world.now_ms += HEARTBEAT_MS;
-        world.leader.tick(world.now_ms);
-        world.run(false);
-        for event in world.events_of(follower) {
-            if let LearnerEvent::Ping(zxid) = event {
-                world.learners[follower].0.pong(zxid, []);
-            }
-        }
+        world.beat(false);
+        world.answer(follower);
         world.run(false);
     }
     assert!(matches!(
@@ -581,14 +583,8 @@ fn who_answers_later_and_later_is_cut_off_though_nothing_is_written() {
     // It answers every other ping in time, and so is never silent.
     let mut unanswered = Vec::new();
     while world.events.len() == 1 && world.now_ms < 3 * SYNC_LIMIT_MS {
-        world.now_ms += HEARTBEAT_MS;
-        world.leader.tick(world.now_ms);
-        world.run(true);
-        let pings = world.events_of(follower).into_iter();
-        unanswered.extend(pings.filter_map(|event| match event {
-            LearnerEvent::Ping(zxid) => Some(zxid),
-            _ => None,
-        }));
+        world.beat(true);
+        unanswered.extend(world.pings_of(follower));
         if (world.now_ms / HEARTBEAT_MS).is_multiple_of(2) {
             world.learners[follower].0.pong(unanswered.remove(0), []);
         }
@@ -610,7 +606,7 @@ fn who_answers_later_and_later_is_cut_off_though_nothing_is_written() {
 #[test]
 fn an_observer_that_answers_late_keeps_no_session_from_expiring() {
     let mut world = World::new(3, Host::default());
-    world.join(Host::default());
+    let follower = world.join(Host::default());
     world.run(true);
     let observer = world.join_as(Host::default(), true);
     world.run(true);
@@ -626,18 +622,9 @@ fn an_observer_that_answers_late_keeps_no_session_from_expiring() {
             Some(start_ms),
             "it may have heard from somebody"
         );
-        world.now_ms += HEARTBEAT_MS;
-        world.leader.tick(world.now_ms);
-        world.run(true);
-        for index in 0..world.learners.len() {
-            for event in world.events_of(index) {
-                match event {
-                    LearnerEvent::Ping(zxid) if index == observer => unanswered.push(zxid),
-                    LearnerEvent::Ping(zxid) => world.learners[index].0.pong(zxid, []),
-                    _ => {}
-                }
-            }
-        }
+        world.beat(true);
+        world.answer(follower);
+        unanswered.extend(world.pings_of(observer));
         // It is not silent.
         world.learners[observer].0.revalidate(SessionId(1), 1000);
         world.run(true);
@@ -850,11 +837,7 @@ fn who_does_not_say_who_it_is_costs_little() {
             .receive(slow, &large[at..=at], world.now_ms, &mut world.leader_host);
         world.leader.tick(world.now_ms);
         world.run(true);
-        for event in world.events_of(0) {
-            if let LearnerEvent::Ping(zxid) = event {
-                world.learners[0].0.pong(zxid, []);
-            }
-        }
+        world.answer(0);
     }
     let is_its_end =
         |event: &LeaderEvent| matches!(event, LeaderEvent::Close(id, _) if *id == slow);

@@ -169,17 +169,23 @@ fn who_is_held_back_by_a_full_ring_is_heard_from() {
     assert_eq!(reported, Some((11, vec![])));
 }
 
-/// Its pings lie unread too, but that is its own doing.
-#[test]
-fn who_does_not_take_replies_is_not_heard_from() {
+/// A client that has asked for a node of a MiB so often that it is not read before it takes replies.
+fn glutted(gets: i32) -> (Rig, ConnId) {
     let mut rig = Rig::new();
     let applied = set(&mut rig.tree, "/a", &vec![7; 1 << 20]);
     rig.change(applied);
     let conn = rig.client();
-    for xid in 0..10 {
+    for xid in 0..gets {
         rig.get(conn, xid, "/a", false);
     }
     assert!(!rig.wants_read(conn));
+    (rig, conn)
+}
+
+/// Its pings lie unread too, but that is its own doing.
+#[test]
+fn who_does_not_take_replies_is_not_heard_from() {
+    let (mut rig, conn) = glutted(10);
     rig.shard.heard(1);
     rig.messages();
     rig.shard.heard(2);
@@ -188,14 +194,7 @@ fn who_does_not_take_replies_is_not_heard_from() {
 
 #[test]
 fn replies_that_are_not_taken_stop_the_requests() {
-    let mut rig = Rig::new();
-    let applied = set(&mut rig.tree, "/a", &vec![7; 1 << 20]);
-    rig.change(applied);
-    let conn = rig.client();
-    for xid in 0..100 {
-        rig.get(conn, xid, "/a", false);
-    }
-    assert!(!rig.wants_read(conn));
+    let (mut rig, conn) = glutted(100);
     let mut received = 0;
     loop {
         let mut out = Vec::new();
