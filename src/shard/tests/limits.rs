@@ -185,7 +185,7 @@ fn glutted(gets: i32) -> (Rig, ConnId) {
 /// Its pings lie unread too, but that is its own doing.
 #[test]
 fn who_does_not_take_replies_is_not_heard_from() {
-    let (mut rig, conn) = glutted(10);
+    let (mut rig, _) = glutted(10);
     rig.shard.heard(1);
     rig.messages();
     rig.shard.heard(2);
