@@ -145,7 +145,7 @@ struct SimArguments {
     /// How many members: 1, 3, 5, or 5+2 with observers [default: each seed chooses]
     #[arg(long, value_name = "MEMBERS")]
     members: Option<Shape>,
-    /// What is to go wrong: chance, new-epoch, lost-leader, slowness, sleep, deposed or unresolved
+    /// What is to go wrong: chance, new-epoch, lost-leader, slowness, sleep, deposed, unresolved or full
     /// [default: each seed chooses]
     #[arg(long, value_name = "AIM", conflicts_with = "no_faults")]
     aim: Option<Aim>,

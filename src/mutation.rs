@@ -29,6 +29,8 @@ pub enum Mutation {
     FarBehindServes,
     /// A server that was elected and cannot be reached is voted for again at once.
     ElectUnreachable,
+    /// A leader without room for its log goes on leading.
+    LeadWithoutRoom,
     /// Watches are fired after the change can be seen.
     WatchAfterVisible,
     /// A leader answers a sync without asking a quorum whether it still leads.

@@ -363,6 +363,91 @@ fn a_full_log_disk_refuses_writes_until_there_is_room() {
     assert!(server.stop());
 }
 
+/// Three members, with logs on disks of their own.
+fn ensemble(folder: &Path) -> Vec<ServerSpec> {
+    let ports: Vec<u16> = (0..6).map(|_| support::free_port()).collect();
+    let members = 0..3;
+    let member = |index: usize| {
+        let at = folder.join(index.to_string());
+        let spec = spec(&at)
+            .with(&format!("dataLogDir={}", at.join("log").display()))
+            .with("initLimit=50")
+            .with("syncLimit=20");
+        fs::create_dir_all(spec.data_dir()).expect("writable");
+        fs::write(spec.data_dir().join("myid"), index.to_string()).expect("writable");
+        members.clone().fold(spec, |spec, index| {
+            let (quorum, election) = (ports[index], ports[index + 3]);
+            spec.with(&format!("server.{index}=127.0.0.1:{quorum}:{election}"))
+        })
+    };
+    members.clone().map(member).collect()
+}
+
+fn is_in_mode(spec: &ServerSpec, mode: &str) -> bool {
+    let answer = support::four_letter_word(spec.address(), "srvr");
+    answer.is_ok_and(|answer| answer.contains(&format!("Mode: {mode}")))
+}
+
+/// Whether a new client's write succeeds.
+fn can_create(spec: &ServerSpec, number: usize) -> bool {
+    let Ok(mut client) = RawClient::connect(spec.address(), 60_000) else {
+        return false;
+    };
+    let request = CreateRequest {
+        path: &format!("/n{number}"),
+        data: Some(&[7; 1024]),
+        acl: open_acl(),
+        flags: 0,
+    };
+    let reply = client.call(op::CREATE, &request);
+    reply.is_ok_and(|reply| reply.header.err == OK)
+}
+
+#[test]
+fn a_leader_with_a_full_log_disk_gives_way_and_comes_back() {
+    const TEST: &str = "a_leader_with_a_full_log_disk_gives_way_and_comes_back";
+    if !has_own_mounts(TEST) {
+        return;
+    }
+    let folder = folder();
+    let specs = ensemble(folder.path());
+    let mount = |index: usize| {
+        let at = folder.path().join(index.to_string()).join("log");
+        SmallDisk::mount(TEST, &at, 1024)
+    };
+    let Some(disks) = (0..3).map(mount).collect::<Option<Vec<SmallDisk>>>() else {
+        return;
+    };
+    let servers: Vec<_> = specs.iter().map(ServerSpec::start).collect();
+    let leader = || (0..3).find(|index| is_in_mode(&specs[*index], "leader"));
+    wait_until("one leads", || leader().is_some());
+    let full = leader().expect("one leads");
+    let other = &specs[(full + 1) % 3];
+    let filling = disks[full].use_up();
+    let mut number = 0;
+    wait_until("another one leads", || {
+        number += 1;
+        can_create(other, number);
+        leader().is_some_and(|leader| leader != full)
+    });
+    for _ in 0..10 {
+        number += 1;
+        wait_until("writes go on", || can_create(other, number));
+    }
+    wait_until("the log says why it takes no part", || {
+        let log = servers[full].log();
+        log.contains("takes no part in its ensemble") && log.contains("writes are refused")
+    });
+    fs::remove_file(filling).expect("it is ours");
+    wait_until("it follows", || is_in_mode(&specs[full], "follower"));
+    let mut client = connect(&specs[full]);
+    assert_eq!(exists(&mut client, number), OK);
+    for server in servers {
+        assert!(!server.log().contains("panic"), "{}", server.log());
+        assert!(server.stop());
+    }
+}
+
 #[test]
 fn a_full_snapshot_disk_costs_only_the_snapshot() {
     const TEST: &str = "a_full_snapshot_disk_costs_only_the_snapshot";

@@ -117,6 +117,8 @@ pub struct OfLearner<'a> {
     /// What `/zookeeper/config` holds.
     pub config_text: &'a str,
     pub is_snapshotting: bool,
+    /// Set where there is no room for the log.
+    pub is_aside: &'a mut bool,
     pub now: Now,
     pub failure: &'a mut Option<ReplicaError>,
 }
@@ -142,7 +144,9 @@ impl OfLearner<'_> {
         let (mut tree, sessions) = decoder.finish(zxid).map_err(bad)?;
         tree.set_config(self.config_text);
         let wal = self.wal.take().expect("the storage gives it back");
-        let replaced = self.storage.replace(wal, &tree.view(zxid), &sessions);
+        let committed = self.sequencer.published_zxid();
+        let view = tree.view(zxid);
+        let replaced = self.storage.replace(wal, &view, &sessions, committed);
         match replaced {
             Ok(wal) => *self.wal = Some(wal),
             Err(error) => {
@@ -223,7 +227,9 @@ impl LearnerHost for OfLearner<'_> {
             leader: None,
             now_ms: self.now.monotonic_ms,
         };
-        let zxid = self.sequencer.apply(payload, self.now, &mut log)?;
+        let applied = self.sequencer.apply(payload, self.now, &mut log);
+        *self.is_aside |= applied == Err(AppendFault::NoRoom);
+        let zxid = applied?;
         self.proposals.push(zxid, payload.into());
         self.proposals.trim(self.sequencer.published_zxid());
         Ok(zxid)

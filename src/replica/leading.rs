@@ -17,6 +17,8 @@ pub struct Leading {
     /// Answers for learners, in the order in which they were decided.
     answers: VecDeque<Waiting>,
     confirmed_round: u64,
+    /// Since when there has been no room in our log, in milliseconds.
+    pub(super) full_since_ms: Option<u64>,
 }
 
 /// An answer for a learner that must not leave yet.
@@ -86,6 +88,7 @@ impl Replica {
             leader,
             answers: VecDeque::new(),
             confirmed_round: 0,
+            full_since_ms: None,
         }));
         self.settle_leader(now);
     }
@@ -139,6 +142,10 @@ impl Replica {
                         .epoch()
                         .expect("an established leader has one");
                     tracing::info!(epoch, "leading");
+                    if let Err(error) = self.storage.tree_confirmed() {
+                        self.failure.get_or_insert(error.into());
+                        return;
+                    }
                     self.sequencer.lead(epoch, now);
                     self.sequencer.commit(leading.leader.committed());
                     if let Some(member) = &mut self.member {

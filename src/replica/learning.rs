@@ -78,6 +78,7 @@ impl Replica {
             tree_config: &self.tree_config,
             config_text: &learning.config_text,
             is_snapshotting: self.is_snapshotting,
+            is_aside: &mut self.is_aside,
             now,
             failure: &mut self.failure,
         };
@@ -142,7 +143,8 @@ impl Replica {
             return;
         }
         learning.is_serving = true;
-        if let Err(error) = self.storage.repaired() {
+        let noted = self.storage.repaired();
+        if let Err(error) = noted.and_then(|()| self.storage.tree_confirmed()) {
             self.failure.get_or_insert(error.into());
             return;
         }

@@ -67,9 +67,16 @@ impl Replica {
         let Some(member) = &mut self.member else {
             return;
         };
-        member.election.look(tip, epoch, now.monotonic_ms);
         member.looking_since_ms = now.monotonic_ms;
         self.role = Role::Looking;
+        if self.is_aside {
+            tracing::error!(
+                "this server takes no part in its ensemble until there is room on the disk of dataLogDir"
+            );
+            member.election.abstain();
+            return;
+        }
+        member.election.look(tip, epoch, now.monotonic_ms);
         self.settle_election(now);
     }
 
@@ -269,10 +276,16 @@ impl Replica {
             member.election.tick(now_ms);
         }
         match &mut self.role {
-            Role::Leading(leading) => leading.leader.tick(now_ms),
+            Role::Leading(leading) => {
+                leading.leader.tick(now_ms);
+                self.give_way_if_due(now);
+            }
             Role::Learning(learning) => learning.learner.tick(now_ms),
             Role::Dialing(_) => self.dial_if_due(now),
-            Role::Looking => self.serve_read_only_if_due(now),
+            Role::Looking => {
+                self.come_back_if_there_is_room(now);
+                self.serve_read_only_if_due(now);
+            }
             _ => {}
         }
     }

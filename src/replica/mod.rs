@@ -24,6 +24,7 @@ mod leading;
 mod learning;
 mod looking;
 mod read_only;
+mod room;
 
 pub use config::{MemberConfig, ReplicaConfig};
 
@@ -148,6 +149,8 @@ pub struct Replica {
     seen: Zxid,
     /// Whether a snapshot is being written.
     is_snapshotting: bool,
+    /// Whether it takes no part in its ensemble until there is room for its log.
+    is_aside: bool,
     failure: Option<ReplicaError>,
     outputs: VecDeque<Output>,
 }
@@ -200,6 +203,7 @@ impl Replica {
             serves_from: tip,
             seen: Zxid::ZERO,
             is_snapshotting: false,
+            is_aside: false,
             failure: None,
             outputs: VecDeque::new(),
         };

@@ -40,8 +40,13 @@ pub fn io_uring() -> Result<(), ProbeError> {
     Ok(())
 }
 
-/// Descriptors that this process has open; 0 where it cannot see.
+/// Descriptors that this process has open; 0 where it cannot see. Since Linux 6.2 the folder's size says so;
+/// to count its entries takes milliseconds where there are many, and a shard asks.
 pub fn open_files() -> u64 {
+    let said = std::fs::metadata("/proc/self/fd").map_or(0, |folder| folder.len());
+    if said > 0 {
+        return said;
+    }
     std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64)
 }
 
@@ -82,4 +87,16 @@ pub fn file_descriptors(wanted: u64) -> Result<u64, ProbeError> {
         });
     }
     Ok(limit.rlim_cur)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_files_are_counted() {
+        let open = |_| std::fs::File::open("/dev/null").expect("it is there");
+        let files: Vec<_> = (0..100).map(open).collect();
+        assert!(open_files() >= files.len() as u64);
+    }
 }

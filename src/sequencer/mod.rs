@@ -341,10 +341,11 @@ impl Sequencer {
     }
 
     /// Takes over another tree and its sessions: what a leader sent, or what was left of the log. It may
-    /// end before the one that was there; nobody waits for anything of that one.
+    /// end before the one that was there; nobody waits for anything of that one. No more of it is known to
+    /// be committed than was before: its leader may never be established.
     pub fn replace(&mut self, tree: Tree, sessions: &[(SessionId, i32)], now: Now) {
         debug_assert_eq!(self.history.len(), 0, "no clients are served meanwhile");
-        self.committed = tree.tip_zxid();
+        self.committed = self.committed.min(tree.tip_zxid());
         self.tree = tree;
         self.sessions.replace(sessions, now.monotonic_ms);
         self.snapshots.drop_waiting();

@@ -118,7 +118,8 @@ struct SequencerLoop {
     durable: VecDeque<(Zxid, u64)>,
     next_tick_ms: u64,
     next_upkeep_ms: u64,
-    is_refusing: bool,
+    /// Whether the log's next segment could not be made, and whether this one is used up.
+    room: (bool, bool),
     stopping: bool,
 }
 
@@ -140,7 +141,7 @@ pub fn run(mut parts: SequencerParts) -> Result<(), ServerError> {
         durable: VecDeque::new(),
         next_tick_ms: 0,
         next_upkeep_ms: LOG_UPKEEP_MS,
-        is_refusing: false,
+        room: (false, false),
         stopping: false,
     };
     while !(this.stopping && this.log_is_idle()) {
@@ -516,16 +517,27 @@ impl SequencerLoop {
         }
         self.next_tick_ms = now.monotonic_ms + self.parts.tick_interval_ms;
         self.parts.replica.tick(now);
-        let refusal = self.parts.replica.wal().refusal();
-        if refusal.is_some() != self.is_refusing {
-            self.is_refusing = refusal.is_some();
-            match refusal {
-                Some(reason) => tracing::error!(
-                    reason,
-                    "writes are refused: make room on the disk of dataLogDir"
-                ),
-                None => tracing::info!("there is room again: writes are accepted"),
-            }
+        self.tell_room();
+    }
+
+    /// Says when room for the log runs out, and when there is room again.
+    fn tell_room(&mut self) {
+        let wal = self.parts.replica.wal();
+        let room = (wal.refusal().is_some(), wal.lacks_room());
+        if std::mem::replace(&mut self.room, room) == room {
+            return;
+        }
+        match wal.refusal() {
+            Some(reason) if wal.lacks_room() => tracing::error!(
+                reason,
+                "writes are refused: make room on the disk of dataLogDir"
+            ),
+            Some(reason) => tracing::warn!(
+                reason,
+                "the next segment of the log cannot be made, and writes will be refused when this one is \
+                 used up: make room on the disk of dataLogDir"
+            ),
+            None => tracing::info!("there is room again: writes are accepted"),
         }
     }
 

@@ -285,7 +285,7 @@ fn make_replica(
         metrics,
         now,
     );
-    let log = (recovered.wal, recovered.snapshot);
+    let log = (recovered.wal, recovered.committed);
     Replica::new(settings::replica(config), sequencer, storage, log, now)
 }
 

@@ -51,6 +51,8 @@ pub enum Fault {
     DiskFails,
     /// A member's disk is full for a while.
     DiskFull,
+    /// The leader's disk is full for long, and nobody else's.
+    LeaderFull,
     /// A bit flips in a log or a snapshot of a member.
     Flip,
     /// A member gets an empty disk.
@@ -93,7 +95,7 @@ const ALL: &[Fault] = &[
     Fault::Stall,
 ];
 
-const AIMS: [(Aim, &[Fault]); 8] = [
+const AIMS: [(Aim, &[Fault]); 9] = [
     (Aim::Chance, ALL),
     (
         Aim::NewEpoch,
@@ -122,6 +124,7 @@ const AIMS: [(Aim, &[Fault]); 8] = [
         Aim::Unresolved,
         &[Fault::Kill, Fault::Isolate, Fault::PowerLoss],
     ),
+    (Aim::Full, &[Fault::LeaderFull]),
 ];
 
 /// Millionths by which clocks are wrong at most.
@@ -152,7 +155,7 @@ impl Faults {
     /// Chooses what is to go wrong: a run of one or two kinds of faults finds what one of all
     /// kinds would not come to.
     pub fn new(random: &mut Random, options: Options) -> Faults {
-        let chosen = random.index(9);
+        let chosen = random.index(10);
         let chosen = AIMS.get(chosen).unwrap_or(&AIMS[0]);
         let named = AIMS.iter().find(|(aim, _)| options.aim == Some(*aim));
         let (aim, kinds) = *named.unwrap_or(chosen);
@@ -171,6 +174,11 @@ impl Faults {
 }
 
 impl Faults {
+    /// What the run is out for.
+    pub fn aim(&self) -> Aim {
+        self.aim
+    }
+
     /// Whether connections to a member's quorum port fail. Its own do not, nor its election links: it has
     /// made those itself.
     pub fn is_unresolved(&self, member: usize, shape: Shape) -> bool {
@@ -184,6 +192,8 @@ impl Faults {
             Aim::Sleep => &[10],
             // Nor is a leader deposed that way where something is always under way: a sync waits for it.
             Aim::Deposed => &[10, 40],
+            // What is asked for must fill a disk.
+            Aim::Full => &[1],
             _ => &[1, 1, 1, 3, 10],
         }
     }
@@ -324,6 +334,7 @@ impl World {
                 self.fail_disk(at, steps);
             }
             Fault::DiskFull => self.fill_disk(at, span_us),
+            Fault::LeaderFull => self.fill_leader(),
             Fault::Flip => self.flip(at),
             Fault::Wipe => self.begin_wiping(at),
             _ => unreachable!("{kind:?} happens to a process, a clock or the network"),
@@ -395,15 +406,6 @@ impl World {
             member.is_disk_faulty = true;
             member.disk.fail_at(member.disk.steps() + steps);
         }
-    }
-
-    fn fill_disk(&mut self, at: usize, span_us: u64) {
-        say!(self.course, "the disk of member {at} is nearly full");
-        let left = self.course.random.below(200_000);
-        let member = &mut self.members[at];
-        member.full_until_us = self.course.now_us + span_us;
-        member.disk.leave_room(Some(left));
-        self.course.after(span_us, Event::Room(at));
     }
 
     fn stall(&mut self, at: usize, span_us: u64) {

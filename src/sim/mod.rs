@@ -20,6 +20,7 @@ mod course;
 mod damage;
 mod event;
 mod faults;
+mod full;
 mod guard;
 mod member;
 mod model;

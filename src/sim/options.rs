@@ -86,6 +86,8 @@ pub enum Aim {
     /// The member that wins most elections cannot be reached on its quorum port, to the end of the
     /// run.
     Unresolved,
+    /// The disks of leaders run full.
+    Full,
 }
 
 impl FromStr for Aim {
@@ -100,9 +102,10 @@ impl FromStr for Aim {
             "sleep" => Aim::Sleep,
             "deposed" => Aim::Deposed,
             "unresolved" => Aim::Unresolved,
+            "full" => Aim::Full,
             _ => {
                 return Err(format!(
-                    "{text}: wanted chance, new-epoch, lost-leader, slowness, sleep, deposed or unresolved"
+                    "{text}: wanted chance, new-epoch, lost-leader, slowness, sleep, deposed, unresolved or full"
                 ));
             }
         })

@@ -245,7 +245,7 @@ impl Process {
             }),
             tree: tree_config(),
         };
-        let log = (recovered.wal, recovered.snapshot);
+        let log = (recovered.wal, recovered.committed);
         let replica = Replica::new(config, sequencer, storage, log, now);
         Ok(Process {
             shards: shards(start.shards, &replica, now),

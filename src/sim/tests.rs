@@ -195,6 +195,12 @@ const BUGS: &[Bug] = &[
         &[Invariant::Progress],
     ),
     bug(
+        Mutation::LeadWithoutRoom,
+        Aim::Full,
+        "3",
+        &[Invariant::Progress],
+    ),
+    bug(
         Mutation::WatchAfterVisible,
         Aim::Chance,
         "3",

@@ -75,7 +75,8 @@ pub struct World {
     pub shown: Zxid,
     /// Writes that clients were told of.
     pub writes: u64,
-    /// When the last write of a client of each member was acknowledged, in microseconds.
+    /// When the last write of a client of each member was acknowledged that was logged for sure, in
+    /// microseconds.
     pub wrote_us: Vec<u64>,
     /// Whether the faults have ended.
     pub is_calm: bool,
@@ -224,11 +225,7 @@ impl World {
                     }
                 }
                 Event::Wipe(member) => self.wipe(member),
-                Event::Room(member) => {
-                    if self.members[member].full_until_us <= self.course.now_us {
-                        self.members[member].disk.leave_room(None);
-                    }
-                }
+                Event::Room(member) => self.make_room(member),
                 Event::Fault => self.fault(),
             }
         }

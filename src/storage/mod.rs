@@ -13,6 +13,7 @@ mod purge;
 mod recovery;
 #[cfg(test)]
 mod tests;
+mod unconfirmed;
 
 pub use error::StorageError;
 pub use purge::{Purged, Purger};
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use epochs::Epochs;
+use unconfirmed::Unconfirmed;
 
 use crate::io::{Disk, DiskError, DiskLock};
 use crate::mutation::{self, Mutation};
@@ -61,9 +63,9 @@ pub struct Recovered {
     pub tree: Tree,
     /// The sessions with their timeouts in milliseconds.
     pub sessions: Vec<(SessionId, i32)>,
-    /// The zxid of the snapshot that it began with; zero without one. What a snapshot holds was
-    /// committed; of the log after it a member of an ensemble does not know.
-    pub snapshot: Zxid,
+    /// Up to where all is known to be committed: what a snapshot of this server's holds was, and of the
+    /// log after it a member of an ensemble does not know. Zero without a snapshot.
+    pub committed: Zxid,
     /// Transactions of the log after that snapshot.
     pub replayed: u64,
     /// Their bytes.
@@ -82,6 +84,7 @@ pub struct Storage {
     log_dir: PathBuf,
     epochs: Epochs,
     needs_repair: bool,
+    unconfirmed: Option<Unconfirmed>,
     purger: Purger,
     _locks: Vec<DiskLock>,
 }
@@ -104,6 +107,7 @@ impl Storage {
             // Whoever made the file may have ended before its name was durable.
             disk.sync_dir(&snapshot_dir)?;
         }
+        let unconfirmed = Unconfirmed::read(&*disk, &snapshot_dir)?;
         let (snapshots, log) = (snapshot_dir.clone(), log_dir.clone());
         let mut storage = Storage {
             purger: Purger::new(Arc::clone(&disk), snapshots, log),
@@ -113,6 +117,7 @@ impl Storage {
             log_dir,
             epochs: Epochs::of(Zxid::ZERO),
             needs_repair,
+            unconfirmed,
             _locks: locks,
         };
         let mut recovered = storage.recover()?;
@@ -139,7 +144,10 @@ impl Storage {
             let result = recovery::recover(disk, options, snapshot_dir, log_dir, needs_repair);
             let error = match result {
                 Ok(recovered) => {
+                    let note = self.unconfirmed;
+                    let known = note.and_then(|note| note.committed_of(recovered.committed));
                     return Ok(Recovered {
+                        committed: known.unwrap_or(recovered.committed),
                         damage,
                         ..recovered
                     });
@@ -247,9 +255,10 @@ impl Storage {
     }
 
     /// Puts what `view` shows, with the open sessions as of its zxid, in the place of the whole
-    /// log and all snapshots: for a member that got a snapshot from its leader (`SNAP`). Returns
-    /// the log to go on with. Nothing of `wal` may be under way; what it has not written is lost,
-    /// as the rest of it.
+    /// log and all snapshots: for a member that got a snapshot from its leader (`SNAP`), and knows
+    /// everything up to `committed` to be so. That its leader is established is not known yet:
+    /// [`Storage::tree_confirmed`] says so. Returns the log to go on with. Nothing of `wal` may be under
+    /// way; what it has not written is lost, as the rest of it.
     ///
     /// After a crash on the way there is all that was before, or the new snapshot alone.
     ///
@@ -260,12 +269,15 @@ impl Storage {
         wal: Wal,
         view: &View,
         sessions: &[(SessionId, i32)],
+        committed: Zxid,
     ) -> Result<Wal, StorageError> {
         assert!(wal.is_quiet(), "nothing of the log is under way");
         let purger = self.purger();
         let _alone = purger.hold();
         drop(wal);
         let disk = &*self.disk;
+        let note = Unconfirmed::note(disk, &self.snapshot_dir, view.zxid(), committed)?;
+        self.unconfirmed = Some(note);
         let info = snapshot::write_replacement(disk, &self.snapshot_dir, view, sessions)?;
         recovery::finish_replacement(disk, &self.snapshot_dir, &self.log_dir, info.zxid)?;
         let options = self.options.wal.clone();
@@ -273,6 +285,19 @@ impl Storage {
         self.repaired()?;
         tracing::info!(zxid = %info.zxid, nodes = info.nodes, "replaced all data by a snapshot");
         Ok(wal)
+    }
+
+    /// Notes durably that a leader was established whose log this member has: all of its tree that a
+    /// leader may have sent is committed.
+    ///
+    /// # Errors
+    /// [`StorageError::Disk`].
+    pub fn tree_confirmed(&mut self) -> Result<(), StorageError> {
+        if self.unconfirmed.is_some() {
+            Unconfirmed::remove(&*self.disk, &self.snapshot_dir)?;
+            self.unconfirmed = None;
+        }
+        Ok(())
     }
 
     /// Reads records back from the files of the log, which may be written meanwhile; see

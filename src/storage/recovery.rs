@@ -83,7 +83,7 @@ pub(super) fn recover(
     Ok(Recovered {
         tree: replay.tree,
         sessions: replay.sessions.into_iter().collect(),
-        snapshot: after,
+        committed: after,
         replayed: found.records,
         replayed_bytes: replay.bytes,
         wal,

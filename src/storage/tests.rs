@@ -211,7 +211,7 @@ fn a_replacement_survives_power_loss_at_every_step() {
         let tree = tree_of(&new);
         let view = tree.view(tree.tip_zxid());
         at_every_step(&disk, &old, &new, &|storage, wal| {
-            storage.replace(wal, &view, &SESSIONS).map(drop)
+            storage.replace(wal, &view, &SESSIONS, Zxid::ZERO).map(drop)
         });
     }
 }
@@ -275,7 +275,7 @@ fn a_tree_that_cannot_be_cut_is_given_up() {
     let (mut storage, recovered) = open(&disk).expect("sound");
     let tree = tree_of(&old);
     let view = tree.view(tree.tip_zxid());
-    let wal = storage.replace(recovered.wal, &view, &SESSIONS);
+    let wal = storage.replace(recovered.wal, &view, &SESSIONS, Zxid::ZERO);
     let truncated = storage.truncate(wal.expect("replaced"), Zxid(50));
     let recovered = truncated.expect("a member goes on without it");
     assert_eq!(recovered.tree.tip_zxid(), Zxid::ZERO);
@@ -286,6 +286,34 @@ fn a_tree_that_cannot_be_cut_is_given_up() {
     drop((storage, recovered));
     let (storage, _) = open(&disk).expect("a later start knows it too");
     assert!(storage.needs_repair());
+}
+
+/// A start takes no more of it for committed than was known before.
+#[test]
+fn a_tree_counts_as_committed_once_its_leader_was_established() {
+    let (disk, old) = base();
+    let (mut storage, recovered) = open(&disk).expect("sound");
+    let (tree, known) = (tree_of(&old), Zxid(old[3]));
+    let view = tree.view(tree.tip_zxid());
+    let wal = storage.replace(recovered.wal, &view, &SESSIONS, known);
+    drop((storage, wal.expect("replaced")));
+    let (mut storage, recovered) = open(&disk).expect("sound");
+    assert_eq!(recovered.committed, known);
+    storage.tree_confirmed().expect("removed");
+    drop((storage, recovered));
+    let (mut storage, recovered) = open(&disk).expect("sound");
+    assert_eq!(recovered.committed, tree.tip_zxid());
+
+    // Of another tree than the one that is there it says nothing: a crash has kept that away.
+    disk.fail_at(disk.steps() + 8);
+    let tree = tree_of(&[1, 99]);
+    let view = tree.view(tree.tip_zxid());
+    let replaced = storage.replace(recovered.wal, &view, &SESSIONS, known);
+    assert!(replaced.is_err() && names(&disk).contains(&"unconfirmedTree".to_owned()));
+    drop(storage);
+    disk.fail_at(u64::MAX);
+    let (_, recovered) = open(&disk).expect("sound");
+    assert_eq!(recovered.committed, Zxid(*old.last().expect("some")));
 }
 
 #[test]
@@ -417,7 +445,7 @@ fn live(
                 if plan.below(3) == 0 {
                     disk.die_at(disk.steps() + plan.below(16));
                 }
-                match storage.replace(wal, &tree.view(tree.tip_zxid()), &SESSIONS) {
+                match storage.replace(wal, &tree.view(tree.tip_zxid()), &SESSIONS, Zxid::ZERO) {
                     Ok(replaced) => wal = replaced,
                     Err(_) => return after_crash(plan, disk, model, new),
                 }
@@ -474,7 +502,7 @@ fn a_damaged_member_keeps_what_is_sound_and_does_not_vote() {
         assert!(again.needs_repair());
         let tree = tree_of(&[70]);
         let view = tree.view(tree.tip_zxid());
-        let replaced = storage.replace(recovered.wal, &view, &SESSIONS);
+        let replaced = storage.replace(recovered.wal, &view, &SESSIONS, Zxid::ZERO);
         drop(replaced.expect("replaced"));
         let (again, recovered) = open(&disk).expect("sound");
         assert!(!again.needs_repair() && recovered.damage.is_none());
@@ -491,7 +519,7 @@ fn a_lost_snapshot_is_no_new_beginning() {
     let view = tree.view(tree.tip_zxid());
     drop(
         storage
-            .replace(recovered.wal, &view, &SESSIONS)
+            .replace(recovered.wal, &view, &SESSIONS, Zxid::ZERO)
             .expect("replaced"),
     );
     let path = PathBuf::from("/data/zkore-1/snapshot.9");

@@ -451,7 +451,18 @@ impl Wal {
         if self.pending_bytes >= self.options.pending_bytes_max {
             return true;
         }
-        let (Some(current), None) = (&self.current, &self.refusal) else {
+        self.refusal.is_none() && self.is_used_up()
+    }
+
+    /// Whether the next segment cannot be made and this one is nearly used up: records are refused, or
+    /// will be soon.
+    pub fn lacks_room(&self) -> bool {
+        self.refusal.is_some() && self.is_used_up()
+    }
+
+    /// Whether the segment is nearly used up, and there is no other yet.
+    fn is_used_up(&self) -> bool {
+        let Some(current) = &self.current else {
             return false;
         };
         let reserve = (self.options.batch_bytes_max as u64).min(current.bytes / 4);

@@ -306,7 +306,10 @@ impl World {
         }
         if asked.op.is_write() && ok {
             self.writes += 1;
-            if let Some(member) = member {
+            // Nothing is logged of a multi that failed, nor of the end of a session that one member alone
+            // knows.
+            let is_logged = !matches!(asked.op, Op::Close | Op::Multi(_));
+            if let Some(member) = member.filter(|_| is_logged) {
                 self.wrote_us[member] = self.course.now_us;
             }
         }

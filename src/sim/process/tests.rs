@@ -7,8 +7,11 @@ use crate::io::{Disk, OpenMode};
 use crate::jute::Record;
 use crate::jute::quorum::{LearnerInfo, kind};
 use crate::replica::Output;
-use crate::zab::election::wire;
+use crate::snapshot::wire as tree_wire;
+use crate::tree::Tree;
+use crate::zab::election::{PeerState, Vote, wire};
 use crate::zab::leader::Leader;
+use crate::zab::learner::SIGNATURE;
 use crate::zab::{PROTOCOL_VERSION, PacketReader, encode_packet};
 
 const NOW: Now = Now {
@@ -131,4 +134,93 @@ fn an_observer_hears_that_a_session_goes_on_behind_what_was_ordered_before() {
     );
     write(&mut process, &disk);
     assert_eq!(said(&mut process, link), [kind::INFORM, kind::REVALIDATE]);
+}
+
+/// Has a member of three follow another one, which was elected in this round.
+fn follow(process: &mut Process, leader: i64, round: i64, link: LinkId) {
+    let vote = Vote {
+        leader: ServerId(leader),
+        zxid: Zxid::ZERO,
+        peer_epoch: round,
+        election_epoch: round,
+    };
+    for (from, state) in [
+        (5 - leader, PeerState::Following),
+        (leader, PeerState::Leading),
+    ] {
+        let message = wire::write(state, vote, b"");
+        let replica = &mut process.replica;
+        replica.election_message(ServerId(from), &message, NOW);
+    }
+    assert_eq!(process.replica.following(), Some(ServerId(leader)));
+    process.replica.dialed(ServerId(leader), Some(link), NOW);
+}
+
+/// What a new leader of this epoch, whose log ends at `zxid`, says first.
+fn leads(epoch: u32, plan: i32, zxid: Zxid) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let protocol = PROTOCOL_VERSION.to_be_bytes();
+    let begins = Zxid::new(epoch, 0).0;
+    encode_packet(kind::LEADER_INFO, begins, Some(&protocol), &mut bytes);
+    encode_packet(plan, zxid.0, None, &mut bytes);
+    if plan == kind::SNAP {
+        let tree = Tree::new(tree_config());
+        let mut add = |piece: &[u8]| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        };
+        tree_wire::encode(&tree.view(Zxid::ZERO), &[], &mut add).expect("encoded");
+        SIGNATURE.encode(&mut bytes);
+    }
+    bytes
+}
+
+/// What ends synchronisation with a leader of this epoch, whose log has a quorum.
+fn established(epoch: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode_packet(kind::UP_TO_DATE, Zxid::new(epoch, 0).0, None, &mut bytes);
+    bytes
+}
+
+fn new_leader(epoch: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode_packet(kind::NEW_LEADER, Zxid::new(epoch, 0).0, None, &mut bytes);
+    bytes
+}
+
+/// The leader that had sent it goes away, and the next one never had the end of it.
+#[test]
+fn a_tree_of_a_leader_that_was_never_established_is_given_up_for_another() {
+    for restarts in [false, true] {
+        let disk = MemoryDisk::default();
+        let mut process = start("3", &disk);
+        follow(&mut process, 2, 1, LinkId(1));
+        let snap = leads(1, kind::SNAP, Zxid(9));
+        process.replica.received(LinkId(1), &snap, NOW);
+        assert_eq!(process.replica.sequencer().tree().tip_zxid(), Zxid(9));
+        if restarts {
+            drop(process);
+            process = start("3", &disk);
+        } else {
+            process.replica.link_closed(LinkId(1), NOW);
+        }
+        follow(&mut process, 3, 2, LinkId(2));
+        let snap = leads(2, kind::SNAP, Zxid(7));
+        process.replica.received(LinkId(2), &snap, NOW);
+        process.replica.received(LinkId(2), &new_leader(2), NOW);
+        write(&mut process, &disk);
+        let said = said(&mut process, LinkId(2));
+        assert_eq!(said.last(), Some(&kind::ACK), "restarts: {restarts}");
+        process.replica.received(LinkId(2), &established(2), NOW);
+        assert!(process.replica.is_serving());
+
+        // That one had a quorum: nobody else's log may end before it.
+        drop(process);
+        let mut process = start("3", &disk);
+        follow(&mut process, 2, 3, LinkId(1));
+        let snap = leads(3, kind::SNAP, Zxid(6));
+        process.replica.received(LinkId(1), &snap, NOW);
+        assert_eq!(process.replica.following(), None, "it is refused");
+        assert_eq!(process.replica.sequencer().tree().tip_zxid(), Zxid(7));
+    }
 }

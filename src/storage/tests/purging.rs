@@ -149,7 +149,7 @@ fn a_purge_spares_what_a_replacement_removes() {
     let tree = tree_of(&new);
     let view = tree.view(tree.tip_zxid());
     with_a_purge_at_every_listing(&new, &|storage, wal| {
-        storage.replace(wal, &view, &SESSIONS).map(drop)
+        storage.replace(wal, &view, &SESSIONS, Zxid::ZERO).map(drop)
     });
 }
 

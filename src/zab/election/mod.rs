@@ -163,7 +163,7 @@ pub struct Election {
     config_text: String,
     disagreements: Disagreements,
     state: PeerState,
-    /// Whether an election was ever begun: before, there is no vote to tell.
+    /// Whether an election was begun since it began to abstain: before, there is no vote to tell.
     has_begun: bool,
     /// The round (Apache's `logicalclock`).
     round: i64,
@@ -251,6 +251,13 @@ impl Election {
         };
         self.passed_over.end_due(now_ms);
         self.begin_round(now_ms);
+    }
+
+    /// Takes no part, and tells nobody anything, until the next [`Election::look`].
+    pub fn abstain(&mut self) {
+        self.has_begun = false;
+        self.decision = None;
+        self.outgoing.clear();
     }
 
     fn begin_round(&mut self, now_ms: u64) {

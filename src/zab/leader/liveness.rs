@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::jute::quorum::QuorumPacket;
 use crate::jute::{Decoder, Record};
 use crate::mutation::{self, Mutation};
-use crate::types::{LinkId, SessionId, Zxid};
+use crate::types::{LinkId, ServerId, SessionId, Zxid};
 use crate::zab::packet::PacketError;
 
 use super::link::{self, Link, Phase};
@@ -91,15 +91,24 @@ impl Leader {
         if !self.is_established || self.has_ended {
             return;
         }
-        let mut servers = BTreeSet::from([self.config.my_id]);
-        for link in self.links.values() {
-            if link.phase >= Phase::Synced && !link.is_observer {
-                servers.extend(link.server);
-            }
-        }
+        let mut servers = self.in_step();
+        servers.insert(self.config.my_id);
         if !self.config.ensemble.is_quorum(&servers) {
             self.step_down("too few followers are in step");
         }
+    }
+
+    /// Whether the followers in step are a quorum without this server.
+    pub fn can_be_replaced(&self) -> bool {
+        self.config.ensemble.is_quorum(&self.in_step())
+    }
+
+    fn in_step(&self) -> BTreeSet<ServerId> {
+        let links = self.links.values();
+        links
+            .filter(|link| link.phase >= Phase::Synced && !link.is_observer)
+            .filter_map(|link| link.server)
+            .collect()
     }
 
     fn ping_all(&mut self, now_ms: u64) {

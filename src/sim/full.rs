@@ -1,0 +1,68 @@
+//! Full disks.
+
+use super::checks::Invariant;
+use super::course::say;
+use super::event::Event;
+use super::options::Aim;
+use super::world::World;
+
+/// Bytes that are left on a disk that is nearly full, at most.
+const LEFT_BYTES_MAX: u64 = 200_000;
+
+/// The same for a leader's, which is to be full soon.
+const LEADER_LEFT_BYTES_MAX: u64 = 20_000;
+
+/// For how long a leader's disk is full, in microseconds.
+const LEADER_FULL_US: u64 = 5_000_000;
+
+/// How long no client's write may succeed where one member's disk alone is full, in microseconds: until
+/// its leader has given way, another one leads, and clients have found it.
+const NO_WRITE_US_MAX: u64 = 3_500_000;
+
+impl World {
+    /// A member's disk is nearly full.
+    pub fn fill_disk(&mut self, at: usize, span_us: u64) {
+        self.fill(at, span_us, LEFT_BYTES_MAX);
+    }
+
+    /// The leader's disk is nearly full, while all members serve and have room.
+    pub fn fill_leader(&mut self) {
+        let now_us = self.course.now_us;
+        let all_serve = self.members.iter().all(|member| {
+            let process = member.process.as_ref();
+            let serves = process.is_some_and(|process| process.view.is_some());
+            serves && member.full_until_us <= now_us
+        });
+        let can_be_replaced = all_serve && self.shape.voters > 1;
+        if let Some(at) = self.leader().filter(|_| can_be_replaced) {
+            self.fill(at, LEADER_FULL_US, LEADER_LEFT_BYTES_MAX);
+        }
+    }
+
+    fn fill(&mut self, at: usize, span_us: u64, left_max: u64) {
+        say!(self.course, "the disk of member {at} is nearly full");
+        let left = self.course.random.below(left_max);
+        let member = &mut self.members[at];
+        member.full_until_us = self.course.now_us + span_us;
+        member.disk.leave_room(Some(left));
+        self.course.after(span_us, Event::Room(at));
+    }
+
+    /// There is room again, if nothing has filled the disk anew meanwhile.
+    pub fn make_room(&mut self, at: usize) {
+        if self.members[at].full_until_us > self.course.now_us {
+            return;
+        }
+        self.members[at].disk.leave_room(None);
+        if self.faults.aim() == Aim::Full && !self.is_calm {
+            let wrote_us = self.wrote_us.iter().max().copied().unwrap_or_default();
+            let goes_on = wrote_us + NO_WRITE_US_MAX >= self.course.now_us;
+            self.checks.require(goes_on, Invariant::Progress, || {
+                format!(
+                    "no write has succeeded for {} ms where the disk of member {at} alone was full",
+                    NO_WRITE_US_MAX / 1000
+                )
+            });
+        }
+    }
+}
