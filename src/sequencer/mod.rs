@@ -104,8 +104,6 @@ pub struct Sequencer {
     reaper: Reaper,
     snapshots: Snapshots,
     history: History,
-    /// Sessions whose time is over and whose closing could not be logged yet.
-    expired: VecDeque<SessionId>,
     /// Sessions whose opening is ordered and not committed, with the zxid from which on they are there.
     opening: VecDeque<(Zxid, SessionId)>,
     /// Sessions whose closing is ordered, with the zxid at which they are gone.
@@ -146,7 +144,6 @@ impl Sequencer {
             reap: config.reap,
             snapshots: Snapshots::new(snapshots),
             history: History::default(),
-            expired: VecDeque::new(),
             opening: VecDeque::new(),
             closing: VecDeque::new(),
             digests: Digests::default(),
@@ -258,12 +255,11 @@ impl Sequencer {
         } else {
             heard_up_to_ms
         };
-        self.expired.extend(self.sessions.expire(heard_up_to_ms));
-        while let Some(&session) = self.expired.front() {
+        for session in self.sessions.expire(heard_up_to_ms) {
             if !self.close_expired(session, now, log) {
-                break;
+                // What is not logged has not happened, and its client may be there again.
+                self.sessions.live_on(session, now.monotonic_ms);
             }
-            self.expired.pop_front();
         }
         let now = match mutation::is(Mutation::ReapEarly) {
             true => Now {
@@ -333,7 +329,6 @@ impl Sequencer {
         self.is_read_only = false;
         self.locals.clear();
         self.history.clear();
-        self.expired.clear();
         self.opening.clear();
         for (_, session) in self.closing.drain(..) {
             self.sessions.remove(session);

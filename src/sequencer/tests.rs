@@ -170,3 +170,43 @@ fn what_goes_with_a_tree_is_without_a_session_that_may_never_be_opened() {
     sequencer.commit(sequencer.tree().tip_zxid());
     assert_eq!(sequencer.committed_sessions().len(), 1);
 }
+
+/// A log on a full disk.
+struct Full;
+
+impl Log for Full {
+    fn has_room(&mut self, _: usize) -> bool {
+        false
+    }
+
+    fn append(&mut self, zxid: Zxid, _: &[u8]) {
+        panic!("there is no room for {zxid}");
+    }
+}
+
+/// Found by the simulator (aim full, seed 278): a session whose closing waited for room was over and was
+/// not, and who had it was told both.
+#[test]
+fn a_session_whose_closing_finds_no_room_lives_on() {
+    let mut sequencer = sequencer();
+    sequencer.handle(open(), Now::default(), &mut Endless::default());
+    let tip = sequencer.tree().tip_zxid();
+    sequencer.commit(tip);
+    let session = sequencer.sessions().snapshot()[0].0;
+    // After its timeout without room, and before and after another one with room.
+    for (monotonic_ms, has_room, is_open) in
+        [(5000, false, true), (8900, true, true), (9200, true, false)]
+    {
+        let now = Now {
+            monotonic_ms,
+            ..Now::default()
+        };
+        sequencer.heard(ShardId(0), monotonic_ms, &[]);
+        if has_room {
+            sequencer.tick(now, u64::MAX, &mut Endless::default());
+        } else {
+            sequencer.tick(now, u64::MAX, &mut Full);
+        }
+        assert_eq!(sequencer.sessions().is_open(session), is_open);
+    }
+}

@@ -347,6 +347,17 @@ impl SessionTable {
         expired
     }
 
+    /// A session that has just expired has its whole timeout anew: its closing could not be logged.
+    pub fn live_on(&mut self, session: SessionId, now_ms: u64) {
+        if let Some(entry) = self.sessions.get_mut(&session)
+            && entry.expires_ms.is_none()
+        {
+            let expires_ms = bucket_ms(self.tick_ms, now_ms, entry.timeout_ms);
+            entry.expires_ms = Some(expires_ms);
+            self.buckets.entry(expires_ms).or_default().insert(session);
+        }
+    }
+
     /// When the next sessions can expire, in milliseconds: when all shards have reported up to this
     /// time, [`SessionTable::expire`] finds something.
     pub fn next_expiry_ms(&self) -> Option<u64> {

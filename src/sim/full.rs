@@ -15,9 +15,9 @@ const LEADER_LEFT_BYTES_MAX: u64 = 20_000;
 /// For how long a leader's disk is full, in microseconds.
 const LEADER_FULL_US: u64 = 5_000_000;
 
-/// How long no client's write may succeed where one member's disk alone is full, in microseconds: until
-/// its leader has given way, another one leads, and clients have found it.
-const NO_WRITE_US_MAX: u64 = 3_500_000;
+/// How long all writes may be refused where one member's disk alone is full, in microseconds: until it
+/// has given way.
+const REFUSED_US_MAX: u64 = 3_000_000;
 
 impl World {
     /// A member's disk is nearly full.
@@ -50,19 +50,21 @@ impl World {
 
     /// There is room again, if nothing has filled the disk anew meanwhile.
     pub fn make_room(&mut self, at: usize) {
-        if self.members[at].full_until_us > self.course.now_us {
-            return;
+        if self.members[at].full_until_us <= self.course.now_us {
+            self.members[at].disk.leave_room(None);
         }
-        self.members[at].disk.leave_room(None);
-        if self.faults.aim() == Aim::Full && !self.is_calm {
-            let wrote_us = self.wrote_us.iter().max().copied().unwrap_or_default();
-            let goes_on = wrote_us + NO_WRITE_US_MAX >= self.course.now_us;
-            self.checks.require(goes_on, Invariant::Progress, || {
-                format!(
-                    "no write has succeeded for {} ms where the disk of member {at} alone was full",
-                    NO_WRITE_US_MAX / 1000
-                )
-            });
-        }
+    }
+
+    /// A client's write was refused for want of room.
+    pub fn write_refused(&mut self) {
+        let now_us = self.course.now_us;
+        let since_us = *self.refused_since_us.get_or_insert(now_us);
+        let is_over = self.faults.aim() != Aim::Full || now_us <= since_us + REFUSED_US_MAX;
+        self.checks.require(is_over, Invariant::Progress, || {
+            format!(
+                "writes are refused for {} ms where one disk alone is full",
+                (now_us - since_us) / 1000
+            )
+        });
     }
 }

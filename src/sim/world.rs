@@ -78,6 +78,8 @@ pub struct World {
     /// When the last write of a client of each member was acknowledged that was logged for sure, in
     /// microseconds.
     pub wrote_us: Vec<u64>,
+    /// Since when every write has been refused, in microseconds.
+    pub refused_since_us: Option<u64>,
     /// Whether the faults have ended.
     pub is_calm: bool,
     /// Whether clients ask for anything.
@@ -152,6 +154,7 @@ impl World {
             shown: Zxid::ZERO,
             writes: 0,
             wrote_us: vec![0; count],
+            refused_since_us: None,
             is_calm: false,
             has_requests: true,
         }

@@ -219,9 +219,9 @@ impl World {
             return self.checks.fail(Invariant::SessionOrder, what);
         };
         let is_read_only = connection.is_read_only;
-        let needs_leader = asked.op.is_write() || matches!(asked.op, Op::Sync(_));
+        let asks_leader = asked.op.is_write() || matches!(asked.op, Op::Sync(_));
         let is_refused = REFUSALS.contains(&header.err);
-        client.note_heard(asked.at_us, needs_leader && !is_read_only && !is_refused);
+        client.note_heard(asked.at_us, asks_leader && !is_read_only && !is_refused);
         let zxid = Zxid(header.zxid);
         let seen = if is_read_only {
             client.seen.max(client.seen_alone)
@@ -269,6 +269,9 @@ impl World {
         if asked.op != Op::Close {
             self.check_is_alive(at);
         }
+        if asked.op.is_write() && err == ErrorCode::SystemError.code() {
+            self.write_refused();
+        }
         let client = &mut self.clients[at];
         let connection = client.connection.as_ref();
         let is_read_only = connection.is_some_and(|connection| connection.is_read_only);
@@ -311,6 +314,7 @@ impl World {
             let is_logged = !matches!(asked.op, Op::Close | Op::Multi(_));
             if let Some(member) = member.filter(|_| is_logged) {
                 self.wrote_us[member] = self.course.now_us;
+                self.refused_since_us = None;
             }
         }
         if asked.op == Op::Close {
