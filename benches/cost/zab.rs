@@ -162,6 +162,7 @@ fn learner(number: i64) -> (LinkId, Learner, Host) {
         my_id: ServerId(1 + number),
         is_observer: false,
         config_version: 0,
+        tree_base: Zxid::ZERO,
         init_limit_ms: LIMIT_MS,
         sync_limit_ms: LIMIT_MS,
         silence_limit_ms: LIMIT_MS,

@@ -38,6 +38,11 @@ impl DiskError {
         self.source.kind() == io::ErrorKind::NotFound
     }
 
+    /// Whether the disk cannot read what it holds there.
+    pub fn is_unreadable(&self) -> bool {
+        self.source.raw_os_error() == Some(libc::EIO)
+    }
+
     /// Whether a lock is held by another.
     pub fn is_locked(&self) -> bool {
         self.source.kind() == io::ErrorKind::WouldBlock

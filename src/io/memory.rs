@@ -37,6 +37,7 @@ struct State {
 struct Content {
     now: Vec<u8>,
     durable: Vec<u8>,
+    is_unreadable: bool,
 }
 
 enum NameChange {
@@ -125,7 +126,15 @@ impl MemoryDisk {
         state.files[index] = Content {
             now: bytes.to_vec(),
             durable: bytes.to_vec(),
+            is_unreadable: false,
         };
+    }
+
+    /// Lets a file be one that the disk cannot read any more.
+    pub fn make_unreadable(&self, path: &Path) {
+        let mut state = self.lock_state();
+        let index = state.names[path];
+        state.files[index].is_unreadable = true;
     }
 
     /// A copy that shares nothing.
@@ -209,6 +218,14 @@ impl State {
 }
 
 impl Content {
+    fn readable(&self, action: &'static str, path: &Path) -> Result<&[u8], DiskError> {
+        if self.is_unreadable {
+            let error = io::Error::from_raw_os_error(libc::EIO);
+            return Err(DiskError::new(action, path, error));
+        }
+        Ok(&self.now)
+    }
+
     fn torn(&self, keeps: &mut dyn FnMut() -> bool) -> Content {
         let mut bytes = self.durable.clone();
         if self.now == bytes {
@@ -226,6 +243,7 @@ impl Content {
         Content {
             now: bytes.clone(),
             durable: bytes,
+            is_unreadable: self.is_unreadable,
         }
     }
 }
@@ -275,7 +293,7 @@ impl Disk for MemoryDisk {
     fn map(&self, path: &Path) -> Result<Mapped, DiskError> {
         let state = self.lock_state();
         let index = state.find("map", path)?;
-        let bytes = &state.files[index].now;
+        let bytes = state.files[index].readable("map", path)?;
         let mut map = AlignedBuffer::new(bytes.len());
         map.extend(bytes);
         Ok(Box::new(map))
@@ -329,8 +347,8 @@ impl DiskFile for MemoryFile {
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<usize, DiskError> {
         let state = self.disk.lock_state();
-        let rest = state.files[self.index].now.get(offset as usize..);
-        let rest = rest.unwrap_or_default();
+        let bytes = state.files[self.index].readable("read", &self.path)?;
+        let rest = bytes.get(offset as usize..).unwrap_or_default();
         let count = rest.len().min(into.len());
         into[..count].copy_from_slice(&rest[..count]);
         Ok(count)

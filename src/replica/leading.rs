@@ -144,7 +144,7 @@ impl Replica {
                     tracing::info!(epoch, "leading");
                     if let Err(error) = self.storage.tree_confirmed() {
                         self.failure.get_or_insert(error.into());
-                        return;
+                        return self.look(now, "this server cannot write to its disk");
                     }
                     self.sequencer.lead(epoch, now);
                     self.sequencer.commit(leading.leader.committed());

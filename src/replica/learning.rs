@@ -39,6 +39,7 @@ impl Replica {
             my_id: member.config.my_id,
             is_observer,
             config_version: member.config.ensemble.version,
+            tree_base: self.storage.tree_base(),
             init_limit_ms: member.config.init_limit_ms,
             sync_limit_ms: member.config.sync_limit_ms,
             silence_limit_ms: member.config.silence_limit_ms,

@@ -49,6 +49,12 @@ impl Replica {
             let pause_ms_max = member.config.init_limit_ms / DIAL_PAUSES_IN_LIMIT;
             let pause_ms = (DIAL_PAUSE_MS * ((1 << doublings) - 1)).min(pause_ms_max);
             member.dial_not_before_ms = now.monotonic_ms + pause_ms;
+            if self.is_aside {
+                tracing::error!(
+                    "this server takes no part in its ensemble until there is room on the disk of dataLogDir"
+                );
+                member.election.abstain();
+            }
         }
         self.try_vote(now);
     }
@@ -70,10 +76,6 @@ impl Replica {
         member.looking_since_ms = now.monotonic_ms;
         self.role = Role::Looking;
         if self.is_aside {
-            tracing::error!(
-                "this server takes no part in its ensemble until there is room on the disk of dataLogDir"
-            );
-            member.election.abstain();
             return;
         }
         member.election.look(tip, epoch, now.monotonic_ms);
@@ -189,7 +191,8 @@ impl Replica {
             leading.leader.link_opened(link, now.monotonic_ms);
             return;
         }
-        let is_expected = matches!(self.role, Role::Looking | Role::Draining);
+        let is_looking = matches!(self.role, Role::Looking | Role::Draining);
+        let is_expected = is_looking && !self.is_aside;
         match &mut self.member {
             // It may have heard of our election before we have.
             Some(member) if is_expected => {

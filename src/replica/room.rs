@@ -35,9 +35,11 @@ impl Replica {
         }
     }
 
-    /// Takes part again, if there is room for the log.
+    /// Takes part again, if there is room for the log, and all of it is durable.
     pub(super) fn come_back_if_there_is_room(&mut self, now: Now) {
-        if self.is_aside && self.wal().refusal().is_none() {
+        let wal = self.wal();
+        let is_durable = !wal.has_unwritten() && wal.in_flight() == 0;
+        if self.is_aside && is_durable && wal.refusal().is_none() {
             tracing::info!("there is room for the log again");
             self.is_aside = false;
             self.try_vote(now);

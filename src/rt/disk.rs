@@ -1,13 +1,16 @@
 //! The real disk.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, BufReader};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::io::{Disk, DiskError, DiskFile, DiskLock, Mapped, OpenMode};
+
+/// Bytes that are read at once of a file that is to be mapped.
+const READ_BYTES: usize = 1 << 20;
 
 /// The files of this machine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,19 +23,25 @@ struct StdFile {
 
 impl Disk for StdDisk {
     fn create_dir(&self, dir: &Path) -> Result<(), DiskError> {
-        if dir.is_dir() {
-            return Ok(());
-        }
         let parent = match dir.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        self.create_dir(parent)?;
-        match fs::create_dir(dir) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            result => result.map_err(|error| DiskError::new("create directory", dir, error))?,
+        let was_there = dir.is_dir();
+        if !was_there {
+            self.create_dir(parent)?;
+            match fs::create_dir(dir) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                result => result.map_err(|error| DiskError::new("create directory", dir, error))?,
+            }
         }
-        self.sync_dir(parent)
+        // One that is there, too: whoever made it may have ended before its name was durable.
+        match self.sync_dir(parent) {
+            Err(error) if was_there && error.source.kind() == io::ErrorKind::PermissionDenied => {
+                Ok(())
+            }
+            synced => synced,
+        }
     }
 
     fn list(&self, dir: &Path) -> Result<Vec<String>, DiskError> {
@@ -72,6 +81,9 @@ impl Disk for StdDisk {
     fn map(&self, path: &Path) -> Result<Mapped, DiskError> {
         let failed = |error| DiskError::new("map", path, error);
         let file = File::open(path).map_err(failed)?;
+        // What the disk cannot read is an error here; by way of the map it would end the process.
+        let mut whole = BufReader::with_capacity(READ_BYTES, &file);
+        io::copy(&mut whole, &mut io::sink()).map_err(failed)?;
         // SAFETY: the callers map only files that are complete and that nobody writes or
         // shortens any more, in a directory that the server's lock keeps to itself.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(failed)?;

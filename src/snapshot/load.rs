@@ -101,7 +101,10 @@ pub(super) fn load_file(
     zxid: Zxid,
     config: &TreeConfig,
 ) -> Result<Result<Snapshot, String>, SnapshotError> {
-    let map = disk.map(path)?;
+    let map = match disk.map(path) {
+        Err(error) if error.is_unreadable() => return Ok(Err(error.to_string())),
+        map => map?,
+    };
     let bytes: &[u8] = (*map).as_ref();
     let path = path.to_path_buf();
     match check_file_header(bytes) {

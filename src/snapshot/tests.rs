@@ -140,6 +140,18 @@ fn a_damaged_snapshot_is_set_aside_and_the_one_before_used() {
 }
 
 #[test]
+fn a_snapshot_that_the_disk_cannot_read_is_set_aside_too() {
+    let disk = MemoryDisk::default();
+    let older = write_in(&disk, &dir(), 4, Zxid(5)).expect("written");
+    write_in(&disk, &dir(), 12, Zxid(9)).expect("written");
+    disk.make_unreadable(&dir().join("snapshot.9"));
+    let loaded = load_in(&disk, &dir()).expect("the older one");
+    let reason = &loaded.set_aside[0].reason;
+    assert!(reason.contains("snapshot.9: Input/output"), "{reason}");
+    assert_loads(loaded, Zxid(5), &older);
+}
+
+#[test]
 fn without_a_whole_snapshot_all_are_named() {
     let disk = MemoryDisk::default();
     for zxid in [3, 4] {

@@ -29,6 +29,20 @@ pub enum StorageError {
         /// The folder.
         folder: PathBuf,
     },
+    /// The folder holds data of Apache ZooKeeper that are newer than ours.
+    #[error(
+        "{folder} holds data of Apache ZooKeeper up to {newest} at least, and this server's own, which \
+         end at {last}, are older: clients would be served what is out of date. Move those away that \
+         are not wanted"
+    )]
+    NewerForeignData {
+        /// The folder.
+        folder: PathBuf,
+        /// What it has at least.
+        newest: Zxid,
+        /// The newest transaction of ours.
+        last: Zxid,
+    },
     /// A data folder is missing and `datadir.autocreate` forbids to make it.
     #[error(
         "the data directory {folder} is missing and datadir.autocreate is off; make it, or set \
@@ -129,14 +143,15 @@ pub enum StorageError {
 
 impl StorageError {
     /// Whether transactions that were acknowledged are damaged or gone, which a member of an
-    /// ensemble can get from the others. Without data where `db.autocreate` is off it counts as
-    /// such, too, as for Apache.
+    /// ensemble can get from the others; also those that an Apache server in its place has taken. Without
+    /// data where `db.autocreate` is off it counts as such, too, as for Apache.
     pub(super) fn is_damage(&self) -> bool {
         matches!(
             self,
             StorageError::OnlyDamaged { .. }
                 | StorageError::SnapshotLost { .. }
                 | StorageError::NoData { .. }
+                | StorageError::NewerForeignData { .. }
                 | StorageError::Log(WalError::Corrupt { .. } | WalError::Missing { .. })
         )
     }
@@ -149,6 +164,7 @@ impl StorageError {
             StorageError::Disk(_)
                 | StorageError::Locked { .. }
                 | StorageError::ForeignData { .. }
+                | StorageError::NewerForeignData { .. }
                 | StorageError::NoFolder { .. }
                 | StorageError::NoData { .. }
                 | StorageError::Snapshot(SnapshotError::Disk(_))

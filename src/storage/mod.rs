@@ -7,6 +7,7 @@
 //! Invariant: what [`Storage`] hands out as recovered is durable, and so is each change when the
 //! call that made it has returned.
 
+mod apache;
 mod epochs;
 mod error;
 mod purge;
@@ -158,9 +159,15 @@ impl Storage {
             let reason = error.to_string();
             tracing::error!(
                 reason,
-                "this member's data is damaged; it does not vote until a leader has repaired it"
+                "this member's data lacks what it may have acknowledged; it does not vote until a leader has \
+                 repaired it"
             );
-            self.note_damage(&reason)?;
+            if let StorageError::NewerForeignData { .. } = &error {
+                // Not durably: only until those are moved away.
+                self.needs_repair = true;
+            } else {
+                self.note_damage(&reason)?;
+            }
             if let StorageError::Log(error) = &error {
                 wal::set_aside_damage(&*self.disk, &self.log_dir, error)?;
             }
@@ -193,7 +200,10 @@ impl Storage {
     /// [`StorageError::Disk`].
     pub fn repaired(&mut self) -> Result<(), StorageError> {
         if self.needs_repair {
-            self.disk.remove(&self.snapshot_dir.join(REPAIR_FILE))?;
+            match self.disk.remove(&self.snapshot_dir.join(REPAIR_FILE)) {
+                Err(error) if error.is_not_found() => {}
+                removed => removed?,
+            }
             self.disk.sync_dir(&self.snapshot_dir)?;
             self.needs_repair = false;
         }
@@ -285,6 +295,12 @@ impl Storage {
         self.repaired()?;
         tracing::info!(zxid = %info.zxid, nodes = info.nodes, "replaced all data by a snapshot");
         Ok(wal)
+    }
+
+    /// The zxid of a tree whose leader may never have been established: there is nothing from before it to
+    /// go back to. Zero where there is none.
+    pub fn tree_base(&self) -> Zxid {
+        self.unconfirmed.map_or(Zxid::ZERO, |note| note.tree())
     }
 
     /// Notes durably that a leader was established whose log this member has: all of its tree that a

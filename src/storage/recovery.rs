@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Recovered, StorageError, StorageOptions};
+use super::{Recovered, StorageError, StorageOptions, apache};
 use crate::io::Disk;
 use crate::jute::JuteError;
 use crate::jute::txn::{Txn, decode_txn};
@@ -11,9 +11,6 @@ use crate::snapshot;
 use crate::tree::{DIGEST_VERSION, Tree};
 use crate::types::{SessionId, Zxid};
 use crate::wal::{self, Wal};
-
-/// Apache's folder.
-const APACHE_FOLDER: &str = "version-2";
 
 /// The file that says that a server may begin with an empty tree (Apache's `initialize`).
 const INITIALIZE_FILE: &str = "initialize";
@@ -63,6 +60,9 @@ pub(super) fn recover(
             lost,
             last: found.last,
         });
+    }
+    if !needs_repair {
+        refuse_outdated(options, disk, found.last)?;
     }
     if let Some(cut) = &found.cut {
         tracing::warn!(
@@ -181,6 +181,22 @@ fn has_log(disk: &dyn Disk, log_dir: &Path) -> Result<bool, StorageError> {
         .any(|name| name.starts_with("log.") || name.starts_with("segment.")))
 }
 
+/// Where an Apache server has run in the place of ours, what we have is out of date.
+fn refuse_outdated(
+    options: &StorageOptions,
+    disk: &dyn Disk,
+    last: Zxid,
+) -> Result<(), StorageError> {
+    match apache::newest(disk, [&options.data_dir, &options.data_log_dir])? {
+        Some((newest, folder)) if newest > last => Err(StorageError::NewerForeignData {
+            folder,
+            newest,
+            last,
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Snapshots set aside, now or at an earlier start, with nothing beside them are no new beginning.
 fn refuse_only_damaged(disk: &dyn Disk, folder: &Path) -> Result<(), StorageError> {
     let is_damaged = |name: &String| name.starts_with("snapshot.") && name.ends_with(".bad");
@@ -199,19 +215,8 @@ fn allow_beginning(
     disk: &dyn Disk,
     folder: &Path,
 ) -> Result<(), StorageError> {
-    for dir in [&options.data_dir, &options.data_log_dir] {
-        let apache = dir.join(APACHE_FOLDER);
-        let names = match disk.list(&apache) {
-            Ok(names) => names,
-            Err(error) if error.is_not_found() => continue,
-            Err(error) => return Err(error.into()),
-        };
-        if names
-            .iter()
-            .any(|name| name.starts_with("snapshot.") || name.starts_with("log."))
-        {
-            return Err(StorageError::ForeignData { folder: apache });
-        }
+    if let Some((_, folder)) = apache::newest(disk, [&options.data_dir, &options.data_log_dir])? {
+        return Err(StorageError::ForeignData { folder });
     }
     if options.is_db_autocreate {
         return Ok(());

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Recovered, Storage, StorageError, StorageOptions};
-use crate::io::Disk;
 use crate::io::memory::MemoryDisk;
+use crate::io::{Disk, OpenMode};
 use crate::jute::txn::{CreateTxn, Txn, TxnHeader, encode_txn};
 use crate::snapshot;
 use crate::tree::{Tree, TreeConfig, open_acl};
@@ -508,6 +508,35 @@ fn a_damaged_member_keeps_what_is_sound_and_does_not_vote() {
         assert!(!again.needs_repair() && recovered.damage.is_none());
         assert_eq!(history_of(&recovered.tree), [70]);
     }
+}
+
+/// Of a server of Apache's that has run in the place of ours for a while.
+#[test]
+fn newer_data_of_apaches_make_ours_out_of_date() {
+    let (disk, old) = base();
+    let last = *old.last().expect("some");
+    let put = |name: &str| {
+        let path = PathBuf::from("/log/version-2").join(name);
+        drop(disk.open(&path, OpenMode::Create).expect("room"));
+    };
+    put(&format!("snapshot.{last:x}.gz"));
+    put("log.7");
+    let (storage, recovered) = open(&disk).expect("theirs are no newer");
+    assert!(!storage.needs_repair() && recovered.damage.is_none());
+    drop((storage, recovered));
+
+    put(&format!("log.{:x}", last + 1));
+    let alone = StorageOptions {
+        is_member: false,
+        ..options()
+    };
+    let refused = Storage::open(alone, Arc::new(disk.clone())).map(drop);
+    let text = refused.expect_err("ours are out of date").to_string();
+    assert!(text.starts_with("/log/version-2 holds data"), "{text}");
+    // The others of an ensemble may have what it lacks, but its word counts for nothing.
+    let (storage, recovered) = open(&disk).expect("a member goes on");
+    assert!(storage.needs_repair() && recovered.damage.is_some());
+    assert_eq!(history_of(&recovered.tree), old);
 }
 
 /// The only snapshot is damaged, and the log has nothing yet.

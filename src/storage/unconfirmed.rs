@@ -53,6 +53,11 @@ impl Unconfirmed {
         }))
     }
 
+    /// The zxid of the tree.
+    pub fn tree(&self) -> Zxid {
+        self.tree
+    }
+
     /// Up to where all was known to be committed, if this is what the note is about.
     pub fn committed_of(&self, tree: Zxid) -> Option<Zxid> {
         (self.tree == tree).then_some(self.committed)

@@ -540,10 +540,15 @@ impl Wal {
         }
         // A segment shorter than the next one, made under another `preAllocSize` or cut by hand, is used up
         // before the next one would be ready.
-        let due = self.current.as_ref().map_or(0, |current| {
-            let missing = self.options.segment_bytes.saturating_sub(current.bytes);
-            missing + FILL_PACE * current.tail
-        });
+        // And without room for it before, it is waited for.
+        let due = match (&self.current, &self.refusal) {
+            (Some(current), None) => {
+                let missing = self.options.segment_bytes.saturating_sub(current.bytes);
+                missing + FILL_PACE * current.tail
+            }
+            (None, None) => 0,
+            (_, Some(_)) => u64::MAX,
+        };
         let work = match std::mem::replace(&mut self.next, Next::Requested) {
             Next::Wanted => Work::Begin(Plan {
                 dir: self.dir.clone(),

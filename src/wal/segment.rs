@@ -162,8 +162,12 @@ impl Plan {
     }
 }
 
-/// Gives a segment its name, durably.
+/// Gives a segment its name, durably. One that has it already gets it again: an earlier try may have come
+/// that far.
 pub(super) fn name(disk: &dyn Disk, from: &Path, to: &Path) -> Result<(), DiskError> {
-    disk.rename(from, to)?;
+    match disk.rename(from, to) {
+        Err(error) if error.is_not_found() && disk.open(to, OpenMode::Read).is_ok() => {}
+        renamed => renamed?,
+    }
     disk.sync_dir(to.parent().unwrap_or(Path::new(".")))
 }

@@ -577,6 +577,7 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
     assert!(matches!(refused, WalError::NoSpace(_)), "{refused}");
     assert_eq!(wal.durable_zxid(), Zxid(zxid - 1));
     assert!(wal.refusal().is_some() && wal.check_room(5000).is_err());
+    assert!(wal.lacks_room());
     let left = disk.list(&dir()).expect("listed");
     assert_eq!(left.len(), 1, "what was begun is removed: {left:?}");
 
@@ -586,12 +587,31 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
     disk.set_capacity(None);
     wal.retry_segment_tasks();
     run_tasks(&mut wal, &disk);
-    assert!(wal.refusal().is_none());
+    assert!(wal.refusal().is_none() && !wal.lacks_room());
     wal.append(Zxid(zxid), &payload(zxid, 5000))
         .expect("room again");
     drain(&mut wal, &disk);
     let (_, _, records) = recover(&disk).expect("sound");
     assert_eq!(records.len() as i64, zxid);
+}
+
+/// The rename was done, and only the sync of the directory had failed: it was tried again for ever.
+#[test]
+fn a_segment_whose_name_was_not_durable_gets_it_at_the_next_try() {
+    let disk = MemoryDisk::default();
+    let (mut wal, _, _) = recover(&disk).expect("a fresh start");
+    wal.append(Zxid(1), &payload(1, 100)).expect("room");
+    disk.fail_at(disk.steps() + 1);
+    let task = wal.poll_segment_task().expect("its name");
+    assert!(wal.segment_done(task.run(&disk)).is_err());
+    assert!(
+        disk.list(&dir())
+            .expect("listed")
+            .contains(&segment_name(Zxid(1)))
+    );
+    wal.retry_segment_tasks();
+    let task = wal.poll_segment_task().expect("tried again");
+    wal.segment_done(task.run(&disk)).expect("durable now");
 }
 
 #[test]

@@ -33,6 +33,9 @@ pub struct LearnerConfig {
     pub is_observer: bool,
     /// Version of its configuration.
     pub config_version: i64,
+    /// Before this zxid its history cannot be cut off: that of a tree whose leader was never established.
+    /// Zero where there is none.
+    pub tree_base: Zxid,
     /// How long until the leader has brought it up, in milliseconds (`initLimit` ticks).
     pub init_limit_ms: u64,
     /// How long the leader may be silent, in milliseconds (`syncLimit` ticks).
@@ -434,7 +437,10 @@ impl Learner {
         } else {
             -1
         };
-        let data = current.to_be_bytes();
+        let mut data = current.to_be_bytes().to_vec();
+        if self.is_leader_ours && self.config.tree_base > Zxid::ZERO {
+            self.config.tree_base.0.encode(&mut data);
+        }
         let zxid = self.summary.zxid;
         encode_packet(kind::ACK_EPOCH, zxid.0, Some(&data), &mut self.out);
         self.phase = Phase::EpochAcked;

@@ -30,6 +30,8 @@ struct Host {
     log: Vec<Zxid>,
     /// What the tree that is coming ends with.
     tree: Option<Zxid>,
+    /// That of a leader that was never established.
+    tree_base: Zxid,
     /// What is durable at most, for ever.
     durable_max: Option<Zxid>,
     /// Whether a snapshot is being written.
@@ -198,6 +200,7 @@ impl World {
             my_id: ServerId(2 + index as i64),
             is_observer,
             config_version: 0,
+            tree_base: host.tree_base,
             init_limit_ms: INIT_LIMIT_MS,
             sync_limit_ms: SYNC_LIMIT_MS,
             silence_limit_ms: SILENCE_LIMIT_MS,
@@ -433,6 +436,23 @@ fn each_history_gets_what_it_lacks() {
         if !has_tree {
             assert_eq!(host.log, all, "{log:?}");
         }
+    }
+}
+
+/// A tree of a leader that was never established has no history to go back to.
+#[test]
+fn who_cannot_cut_its_tree_gets_another() {
+    for (tree_base, has_tree) in [(Zxid::ZERO, false), (Zxid::new(4, 3), true)] {
+        let mut world = World::new(3, Host::with_log(4, &[(4, 1)]));
+        let follower = world.join(Host {
+            tree_base,
+            ..Host::with_log(3, &[(4, 1), (4, 3)])
+        });
+        world.run(true);
+        assert!(world.leader.is_established());
+        let host = &world.learners[follower].1;
+        assert_eq!(host.log, world.leader_host.log);
+        assert_eq!(host.tree.is_some(), has_tree);
     }
 }
 

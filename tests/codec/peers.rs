@@ -355,6 +355,7 @@ fn learner(id: i64, tip: Zxid) -> Learner {
         my_id: ServerId(id),
         is_observer: false,
         config_version: 0,
+        tree_base: Zxid::ZERO,
         init_limit_ms: LIMIT_MS,
         sync_limit_ms: LIMIT_MS,
         silence_limit_ms: LIMIT_MS,

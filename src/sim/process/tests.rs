@@ -6,6 +6,7 @@ use crate::exchange::Origin;
 use crate::io::{Disk, OpenMode};
 use crate::jute::Record;
 use crate::jute::quorum::{LearnerInfo, kind};
+use crate::jute::txn::{SetDataTxn, Txn, TxnHeader, encode_txn};
 use crate::replica::Output;
 use crate::snapshot::wire as tree_wire;
 use crate::tree::Tree;
@@ -223,4 +224,78 @@ fn a_tree_of_a_leader_that_was_never_established_is_given_up_for_another() {
         assert_eq!(process.replica.following(), None, "it is refused");
         assert_eq!(process.replica.sequencer().tree().tip_zxid(), Zxid(7));
     }
+}
+
+/// A follower that serves, at its leader's link.
+fn serving(disk: &MemoryDisk, link: LinkId) -> Process {
+    let mut process = start("3", disk);
+    follow(&mut process, 2, 1, link);
+    let diff = leads(1, kind::DIFF, Zxid::ZERO);
+    for bytes in [diff, new_leader(1), established(1)] {
+        process.replica.received(link, &bytes, NOW);
+        write(&mut process, disk);
+    }
+    assert!(process.replica.is_serving());
+    process
+}
+
+/// A transaction of two blocks of the log.
+fn proposal(zxid: Zxid) -> Vec<u8> {
+    let txn = Txn::SetData(SetDataTxn {
+        path: "/",
+        data: Some(&[7; 5000]),
+        version: 1,
+    });
+    let header = TxnHeader {
+        client_id: 1,
+        cxid: 1,
+        zxid: zxid.0,
+        time: 1,
+        kind: txn.kind(),
+    };
+    let (mut payload, mut bytes) = (Vec::new(), Vec::new());
+    encode_txn(&header, &txn, None, &mut payload);
+    encode_packet(kind::PROPOSAL, zxid.0, Some(&payload), &mut bytes);
+    bytes
+}
+
+/// The log had a write under way when there was room again, and the member never voted any more.
+#[test]
+fn who_stood_aside_votes_once_there_is_room_and_all_is_durable() {
+    let (disk, link) = (MemoryDisk::default(), LinkId(1));
+    let mut process = serving(&disk, link);
+    disk.leave_room(Some(0));
+    let mut tip = Zxid::new(1, 0);
+    while process.replica.following().is_some() {
+        assert!(tip.counter() < 100, "the disk cannot take so much");
+        tip = Zxid(tip.0 + 1);
+        process.replica.received(link, &proposal(tip), NOW);
+        while let Some(task) = process.replica.poll_segment_task() {
+            // There is no room for one, but for the name of one that is there.
+            let _ = process.replica.segment_done(task.run(&disk), NOW);
+        }
+        write(&mut process, &disk);
+    }
+    process.replica.tick(NOW);
+    assert!(voted(&mut process).is_empty(), "it takes no part");
+
+    disk.leave_room(None);
+    process.replica.upkeep();
+    let mark = process
+        .replica
+        .poll_write(0)
+        .expect("how far it is durable");
+    while let Some(task) = process.replica.poll_segment_task() {
+        let done = process.replica.segment_done(task.run(&disk), NOW);
+        done.expect("there is room");
+    }
+    process.replica.tick(NOW);
+    assert!(voted(&mut process).is_empty(), "not all is durable");
+    let length = mark.buffer.len();
+    let completed = process
+        .replica
+        .complete(mark.id, mark.buffer, Ok(length), NOW, 0);
+    completed.expect("the disk is sound");
+    process.replica.tick(NOW);
+    assert_eq!(voted(&mut process), [Zxid(tip.0 - 1); 2]);
 }

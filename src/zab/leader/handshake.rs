@@ -135,6 +135,9 @@ impl Leader {
             .ok_or(PacketError::Data(PacketName(packet.kind)))?;
         let zxid = Zxid(packet.zxid);
         let link = self.links.get_mut(&id).expect("it was found before");
+        if let Some(bytes) = data.get(4..12).filter(|_| link.is_ours) {
+            link.tree_base = Zxid(i64::from_slice(bytes)?);
+        }
         link.zxid = zxid;
         link.phase = Phase::EpochAcked;
         let server = link.server.expect("it has introduced itself");

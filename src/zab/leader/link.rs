@@ -49,6 +49,8 @@ pub struct Link {
     pub is_ours: bool,
     /// Its last transaction when it came.
     pub zxid: Zxid,
+    /// Before this zxid it cannot cut its history off.
+    pub tree_base: Zxid,
     /// What it has on disk of our log.
     pub acked: Zxid,
     /// Up to where it was told what is committed.
@@ -83,6 +85,7 @@ impl Link {
             is_observer: false,
             is_ours: false,
             zxid: Zxid::ZERO,
+            tree_base: Zxid::ZERO,
             acked: Zxid::ZERO,
             announced: Zxid::ZERO,
             holds: VecDeque::new(),

@@ -23,12 +23,26 @@ pub enum Plan {
 
 impl Plan {
     /// Decides. `committed` is the leader's own end before it is established.
-    ///
+    pub fn of(
+        link: &Link,
+        committed: Zxid,
+        epoch: u32,
+        summary: &Summary,
+        proposals: &Proposals,
+        host: &mut dyn LeaderHost,
+    ) -> Plan {
+        match Plan::of_history(link, committed, epoch, summary, proposals, host) {
+            // It would have to give up all that it has, and count for nobody's leader until it gets more.
+            Plan::Trunc { to } if to < link.tree_base => Plan::Snap,
+            plan => plan,
+        }
+    }
+
     /// A learner's log that holds a transaction of ours holds all before it too. So where its last
     /// one is in our log, what it lacks is what comes after. Where it is not, only a common epoch
     /// tells that its log and ours are one up to a place, since an epoch's leader gave all the same;
     /// else it gets the tree.
-    pub fn of(
+    fn of_history(
         link: &Link,
         committed: Zxid,
         epoch: u32,

@@ -66,6 +66,7 @@ fn led_by_apache() -> (Learner, Host) {
         my_id: ServerId(2),
         is_observer: false,
         config_version: 0,
+        tree_base: Zxid::ZERO,
         init_limit_ms: INIT_LIMIT_MS,
         sync_limit_ms: SYNC_LIMIT_MS,
         silence_limit_ms: SILENCE_LIMIT_MS,
