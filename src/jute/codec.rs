@@ -254,6 +254,42 @@ macro_rules! record {
 }
 pub(crate) use record;
 
+/// Defines a record of numbers alone as [`record`] does. It is encoded in one piece, not field by field, each
+/// of which would look whether there is room: for what nearly every reply holds.
+macro_rules! fixed_record {
+    (
+        $(#[$meta:meta])*
+        $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty),* $(,)? }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Eq, Default)]
+        pub struct $name {
+            $($(#[$field_meta])* pub $field: $type,)*
+        }
+
+        impl<'a> $crate::jute::Record<'a> for $name {
+            fn encode(&self, out: &mut Vec<u8>) {
+                let mut bytes = [0; 0 $(+ size_of::<$type>())*];
+                let mut rest = &mut bytes[..];
+                $(
+                    let (field, after) = rest.split_at_mut(size_of::<$type>());
+                    field.copy_from_slice(&self.$field.to_be_bytes());
+                    rest = after;
+                )*
+                debug_assert!(rest.is_empty());
+                out.extend_from_slice(&bytes);
+            }
+
+            fn decode(
+                from: &mut $crate::jute::Decoder<'a>,
+            ) -> Result<Self, $crate::jute::JuteError> {
+                Ok($name { $($field: <$type as $crate::jute::Record>::decode(from)?),* })
+            }
+        }
+    };
+}
+pub(crate) use fixed_record;
+
 #[cfg(test)]
 mod tests {
     use super::*;

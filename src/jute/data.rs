@@ -1,6 +1,6 @@
 //! Module `org.apache.zookeeper.data` of the schema.
 
-use super::record;
+use super::{fixed_record, record};
 
 record! {
     /// One entry of an access control list, with its `Id` inlined.
@@ -14,7 +14,7 @@ record! {
     }
 }
 
-record! {
+fixed_record! {
     /// What a client is told of a node. Times are milliseconds since the epoch.
     Stat {
         /// Zxid that created the node.

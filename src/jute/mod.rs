@@ -14,5 +14,5 @@ pub mod proto;
 pub mod quorum;
 pub mod txn;
 
-pub(crate) use codec::record;
 pub use codec::{Decoder, JuteError, Record};
+pub(crate) use codec::{fixed_record, record};

@@ -3,7 +3,7 @@
 #![allow(missing_docs, reason = "the fields are those of the schema")]
 
 use super::data::{Acl, ClientInfo, Stat};
-use super::{Decoder, JuteError, Record, record};
+use super::{Decoder, JuteError, Record, fixed_record, record};
 
 record! {
     /// The first frame of a client. Old clients omit `read_only`; see [`ConnectRequest::decode_lenient`].
@@ -76,7 +76,7 @@ record! {
     }
 }
 
-record! {
+fixed_record! {
     /// Precedes each reply and notification.
     ReplyHeader {
         xid: i32,
