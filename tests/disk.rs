@@ -13,6 +13,7 @@ mod support;
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -51,14 +52,18 @@ fn connect(spec: &ServerSpec) -> RawClient {
 }
 
 fn create(client: &mut RawClient, number: usize) -> i32 {
+    try_to_create(client, number).expect("it answers")
+}
+
+fn try_to_create(client: &mut RawClient, number: usize) -> io::Result<i32> {
     let request = CreateRequest {
         path: &format!("/n{number}"),
         data: Some(&[7; 1024]),
         acl: open_acl(),
         flags: 0,
     };
-    let reply = client.call(op::CREATE, &request).expect("it answers");
-    reply.header.err
+    let reply = client.call(op::CREATE, &request)?;
+    Ok(reply.header.err)
 }
 
 fn exists(client: &mut RawClient, number: usize) -> i32 {
@@ -390,17 +395,8 @@ fn is_in_mode(spec: &ServerSpec, mode: &str) -> bool {
 
 /// Whether a new client's write succeeds.
 fn can_create(spec: &ServerSpec, number: usize) -> bool {
-    let Ok(mut client) = RawClient::connect(spec.address(), 60_000) else {
-        return false;
-    };
-    let request = CreateRequest {
-        path: &format!("/n{number}"),
-        data: Some(&[7; 1024]),
-        acl: open_acl(),
-        flags: 0,
-    };
-    let reply = client.call(op::CREATE, &request);
-    reply.is_ok_and(|reply| reply.header.err == OK)
+    let client = RawClient::connect(spec.address(), 60_000);
+    client.is_ok_and(|mut client| try_to_create(&mut client, number).is_ok_and(|error| error == OK))
 }
 
 #[test]

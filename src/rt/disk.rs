@@ -81,7 +81,8 @@ impl Disk for StdDisk {
     fn map(&self, path: &Path) -> Result<Mapped, DiskError> {
         let failed = |error| DiskError::new("map", path, error);
         let file = File::open(path).map_err(failed)?;
-        // What the disk cannot read is an error here; by way of the map it would end the process.
+        // What the disk cannot read is an error here; by way of the map it would end the process. It is
+        // read twice so, the second time from memory.
         let mut whole = BufReader::with_capacity(READ_BYTES, &file);
         io::copy(&mut whole, &mut io::sink()).map_err(failed)?;
         // SAFETY: the callers map only files that are complete and that nobody writes or

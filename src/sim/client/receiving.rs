@@ -219,9 +219,9 @@ impl World {
             return self.checks.fail(Invariant::SessionOrder, what);
         };
         let is_read_only = connection.is_read_only;
-        let asks_leader = asked.op.is_write() || matches!(asked.op, Op::Sync(_));
+        let needs_leader = asked.op.is_write() || matches!(asked.op, Op::Sync(_));
         let is_refused = REFUSALS.contains(&header.err);
-        client.note_heard(asked.at_us, asks_leader && !is_read_only && !is_refused);
+        client.note_heard(asked.at_us, needs_leader && !is_read_only && !is_refused);
         let zxid = Zxid(header.zxid);
         let seen = if is_read_only {
             client.seen.max(client.seen_alone)

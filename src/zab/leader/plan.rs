@@ -23,26 +23,12 @@ pub enum Plan {
 
 impl Plan {
     /// Decides. `committed` is the leader's own end before it is established.
-    pub fn of(
-        link: &Link,
-        committed: Zxid,
-        epoch: u32,
-        summary: &Summary,
-        proposals: &Proposals,
-        host: &mut dyn LeaderHost,
-    ) -> Plan {
-        match Plan::of_history(link, committed, epoch, summary, proposals, host) {
-            // It would have to give up all that it has, and count for nobody's leader until it gets more.
-            Plan::Trunc { to } if to < link.tree_base => Plan::Snap,
-            plan => plan,
-        }
-    }
-
+    ///
     /// A learner's log that holds a transaction of ours holds all before it too. So where its last
     /// one is in our log, what it lacks is what comes after. Where it is not, only a common epoch
     /// tells that its log and ours are one up to a place, since an epoch's leader gave all the same;
     /// else it gets the tree.
-    fn of_history(
+    pub fn of(
         link: &Link,
         committed: Zxid,
         epoch: u32,
@@ -53,6 +39,14 @@ impl Plan {
         let diff = |after| Plan::Diff {
             after,
             older: Vec::new(),
+        };
+        let trunc = |to| {
+            if to < link.tree_base {
+                // It would have to give up all that it has, and count for nobody's leader until it gets more.
+                Plan::Snap
+            } else {
+                Plan::Trunc { to }
+            }
         };
         let zxid = link.zxid;
         if zxid < Zxid::ZERO {
@@ -71,7 +65,7 @@ impl Plan {
             return if is_known && link.is_ours {
                 diff(zxid)
             } else if is_known || zxid.epoch() == committed.epoch() {
-                Plan::Trunc { to: committed }
+                trunc(committed)
             } else {
                 Plan::Snap
             };
@@ -86,7 +80,7 @@ impl Plan {
             // A leader that was lost alone had it. What it had of its epoch before that is ours too.
             let to = proposals.newest_up_to(zxid);
             return if to.epoch() == zxid.epoch() {
-                Plan::Trunc { to }
+                trunc(to)
             } else {
                 Plan::Snap
             };
